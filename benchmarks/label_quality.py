@@ -1,0 +1,103 @@
+"""How good labels from audio are, when a separator leaves some of the music in the drums.
+
+The drums of each track are labelled as labelgen/audio.py does it after separation, with the rest of the
+music mixed in at several levels: from perfect separation (no rest) to none at all (0 dB). F-measure
+within 50 ms against the labels given, summed over tracks, and the mean confidence that the labels claim.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+import soxr
+
+from labelgen.audio import hear
+from labelgen.chunks import Label, Manifest, read_labels
+from labelgen.shreds import RATE, ShredClassifier, released
+from training.evaluate import read_truth
+from training.score import Count, match
+
+F32 = npt.NDArray[np.float32]
+LEVELS = (float("-inf"), -30.0, -20.0, -15.0, -10.0, -5.0, 0.0)
+
+
+def read(path: Path) -> F32:
+    """Read a file as mono at `RATE`."""
+    audio, rate = sf.read(path, dtype="float32", always_2d=True)
+    return np.asarray(soxr.resample(audio.mean(axis=1), rate, RATE), np.float32)
+
+
+def from_folders(drums: Path, mixes: Path, labels: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
+    """Yield drums, the rest of the music and labels of the files that the three folders share."""
+    for path in sorted(drums.glob("*.flac")) + sorted(drums.glob("*.wav")):
+        mix = next((p for p in mixes.glob(f"{path.stem}.*") if p.suffix in (".flac", ".wav")), None)
+        table = next(iter(labels.glob(f"{path.stem}.t[xs][tv]")), None)
+        if mix and table:
+            a, b = read(path), read(mix)
+            length = min(len(a), len(b))
+            yield a[:length], b[:length] - a[:length], read_truth(table)
+
+
+def from_chunks(folder: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
+    """Yield drums, backing and labels of the chunks that have both stems."""
+    for chunk in Manifest(folder).chunks():
+        if {"drums", "backing"} <= set(chunk.stems):
+            drums, backing = (read(folder / f"{chunk.name}.{stem}.flac") for stem in ("drums", "backing"))
+            yield drums, backing, read_labels(folder / f"{chunk.name}.tsv")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python benchmarks/label_quality.py --folders mdb/drum_only mdb/audio mdb/labels\n"
+        "  python benchmarks/label_quality.py --chunks data/chunks/test-patterns",
+    )
+    add = result.add_argument
+    source = result.add_mutually_exclusive_group(required=True)
+    source.add_argument("--folders", nargs=3, type=Path, metavar=("DRUMS", "MIXES", "LABELS"),
+                        help="files of the same names: drums alone, whole songs, labels (.txt or .tsv)")  # fmt: skip
+    source.add_argument("--chunks", type=Path, metavar="SET", help="chunks with stems, by labelgen/midi.py --stems")
+    add("--classifier", type=Path, default=released(), help="by training/train_shreds.py (default: the released one)")
+    add("--levels", nargs="+", type=float, default=LEVELS, metavar="DB", help="of the rest (default: %(default)s)")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        classifier = ShredClassifier(args.classifier)
+        tracks = list(from_chunks(args.chunks) if args.chunks else from_folders(*args.folders))
+    except (OSError, ValueError) as error:
+        print(f"label_quality: {error}", file=sys.stderr)
+        return 2
+    if not tracks:
+        print("label_quality: no tracks with drums, music and labels there", file=sys.stderr)
+        return 2
+    names = classifier.spec.labels
+    print(f"{'music':>8}" + "".join(f"{name:>9}" for name in names) + f"{'all':>9}{'confidence':>12}")
+    for level in args.levels:
+        counts = dict.fromkeys(names, Count())
+        confidence = []
+        for drums, rest, truth in tracks:
+            stem = drums + np.float32(10 ** (level / 20)) * rest
+            heard = hear(stem, drums + rest, classifier)
+            confidence.append(heard.confidence(0, np.inf))
+            for name in names:
+                times = ([x.time for x in labels if x.label == name] for labels in (truth, heard.labels))
+                counts[name] += match(*map(sorted, times), 0.05)[0]
+        row = [counts[name].f for name in names] + [sum(counts.values(), Count()).f]
+        title = "none" if level == float("-inf") else f"{level:g} dB"
+        print(f"{title:>8}" + "".join(f"{value:9.3f}" for value in row) + f"{np.mean(confidence):12.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

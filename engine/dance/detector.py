@@ -1,0 +1,213 @@
+"""Samples in, events out: features, network and peak picking in a row.
+
+No input or output, no thread, no clock but the stream's own: samples are float32, mono, full scale 1, counted
+from the stream's start. The same samples give the same events however they are cut into blocks.
+
+Contents
+--------
+Detector, RELEASED
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SpecError
+from .events import Event
+from .features import LogMel
+from .network import Network
+from .peaks import PeakPicker
+
+RELEASED = Path(__file__).parent / "released" / "dance.onnx"
+"""The model inside the package."""
+
+_CHUNK = 4096
+"""Samples taken in at once: bounds the memory for frames, whatever the block."""
+
+
+class Detector:
+    """Hears drums in a stream of samples.
+
+    Parameters
+    ----------
+    network : Network
+        Kept and stepped by this detector alone.
+    sample_rate : int
+        One of ``network.spec.sample_rates``, in hertz.
+    labels : sequence of str, optional
+        What to report, in this order; by default ``network.spec.enabled``.
+    sensitivity : float or mapping from label to float
+        0 (only what is beyond doubt) to 1 (everything that might be a hit).
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    sample_rate : int
+    labels : tuple of str
+        What is reported.
+    latency : int
+        Samples from an attack to its report, for the label that is reported soonest.
+
+    Raises
+    ------
+    SpecError
+        If an argument does not fit the model.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        sample_rate: int,
+        labels: Sequence[str] | None = None,
+        sensitivity: float | Mapping[str, float] = 0.5,
+    ) -> None:
+        self.spec = spec = network.spec
+        if sample_rate not in spec.sample_rates:
+            rates = " or ".join(str(rate) for rate in spec.sample_rates)
+            raise SpecError(
+                f"{spec.name} hears audio at {rates} Hz, not {sample_rate}: "
+                "resample a file, open a device at one of these rates"
+            )
+        self.sample_rate = sample_rate
+        self.labels = spec.enabled if labels is None else tuple(labels)
+        unknown = [label for label in self.labels if label not in spec.labels]
+        if unknown or not self.labels or len(set(self.labels)) != len(self.labels):
+            raise SpecError(f"labels must be some of {', '.join(spec.labels)}, not {self.labels!r}")
+        self._network = network
+        self._features = LogMel(spec.features, sample_rate)
+        self._picker = PeakPicker(spec, sensitivity)
+        # Where the reported labels stand among the model's, and the attacks before a frame's end.
+        self._columns = [spec.labels.index(label) for label in self.labels]
+        self._offsets = [math.floor(spec.attack_offset_seconds[column] * sample_rate + 0.5) for column in self._columns]
+        self.latency = min(self._offsets)
+        hop = spec.features.hop_seconds * sample_rate
+        self._frames = np.zeros((math.ceil(_CHUNK / hop) + 1, spec.features.bands), np.float32)
+        self._hits = np.zeros((1, len(spec.labels)), np.uint8)
+        self._presence = np.zeros(len(self.labels))
+        self._updated = np.zeros(len(self.labels), np.int64)
+        self._flushed = False
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        sample_rate: int,
+        labels: Sequence[str] | None = None,
+        sensitivity: float | Mapping[str, float] = 0.5,
+    ) -> Self:
+        """Make a detector from a model file; without a path, from the model inside the package.
+
+        Raises
+        ------
+        SpecError
+            If the file is no such model or an argument does not fit it.
+        """
+        if path is None:
+            if not RELEASED.is_file():
+                raise SpecError("this installation has no model inside: install it again, or name a model file")
+            path = RELEASED
+        return cls(Network(path), sample_rate=sample_rate, labels=labels, sensitivity=sensitivity)
+
+    def process(self, samples: NDArray[np.float32]) -> list[Event]:
+        """Take in the next samples and return what they make certain.
+
+        Parameters
+        ----------
+        samples : float32 [n]
+            Contiguous; any length, 0 included. NaN and infinities count as silence.
+
+        Raises
+        ------
+        TypeError
+            If the array is of another type or form; nothing is converted silently.
+        RuntimeError
+            After `flush`.
+        """
+        if self._flushed:
+            raise RuntimeError("the stream has ended; call reset() to begin a new one")
+        return self._process(samples)
+
+    def presence(self) -> NDArray[np.float32]:
+        """Return one value per label that jumps to a hit's velocity and decays with the stream's time.
+
+        Returns
+        -------
+        float32 [len(labels)]
+            New on every call.
+        """
+        return self._presence_at(self._features.position).astype(np.float32)
+
+    def flush(self) -> list[Event]:
+        """End the stream and return the hits in it that were not yet certain.
+
+        The stream is continued with just enough silence to decide them; what the silence itself sets off is
+        dropped. Only `reset` leads on from here.
+        """
+        if self._flushed:
+            return []
+        self._flushed = True
+        end = self._features.position
+        if end == 0:
+            return []
+        hop = math.ceil(self.spec.features.hop_seconds * self.sample_rate)
+        events = self._process(np.zeros(max(self._offsets) + hop, np.float32))
+        return [event for event in events if event.sample < end]
+
+    def skip(self, n: int) -> None:
+        """Pass over `n` lost samples: the clock moves on, and no hit is reported among them."""
+        if self._flushed:
+            raise RuntimeError("the stream has ended; call reset() to begin a new one")
+        self._picker.skip(self._features.skip(n))
+
+    def reset(self) -> None:
+        """Begin a new stream, exactly as a new detector would."""
+        self._features.reset()
+        self._network.reset()
+        self._picker.reset()
+        self._presence.fill(0)
+        self._updated.fill(0)
+        self._flushed = False
+
+    def _process(self, samples: NDArray[np.float32]) -> list[Event]:
+        events: list[Event] = []
+        # An empty block goes through, too, so that its type is checked.
+        for start in range(0, max(len(samples), 1), _CHUNK):
+            first = self._features.frame
+            count = self._features.process(samples[start : start + _CHUNK], self._frames)
+            for frame in range(count):
+                onset, velocity = self._network.step(self._frames[frame])
+                if self._picker.process(onset, self._hits):
+                    events += self._report(first + frame, onset[0], velocity[0])
+        return events
+
+    def _report(self, frame: int, onset: NDArray[np.float32], velocity: NDArray[np.float32]) -> list[Event]:
+        events = []
+        end = self.spec.features.frame_end(frame, self.sample_rate)
+        present = self._presence_at(end)
+        for place, column in enumerate(self._columns):
+            if not self._hits[0, column]:
+                continue
+            event = Event(
+                label=self.labels[place],
+                velocity=float(velocity[column]),
+                confidence=float(onset[column]),
+                sample=max(end - self._offsets[place], 0),
+                reported=end,
+                sample_rate=self.sample_rate,
+            )
+            events.append(event)
+            self._presence[place] = max(event.velocity, present[place])
+            self._updated[place] = end
+        return events
+
+    def _presence_at(self, sample: int) -> NDArray[np.float64]:
+        seconds = (sample - self._updated) / self.sample_rate
+        present: NDArray[np.float64] = self._presence * np.exp(-seconds / self.spec.presence_seconds)
+        return present

@@ -1,0 +1,18 @@
+"""What can go wrong that is not a bug.
+
+Contents
+--------
+DanceError, SpecError, SourceError
+"""
+
+
+class DanceError(Exception):
+    """Base of every error that `dance` raises on purpose; its text says what to do next."""
+
+
+class SpecError(DanceError, ValueError):
+    """A model or an argument is wrong."""
+
+
+class SourceError(DanceError):
+    """A device or a file is wrong."""

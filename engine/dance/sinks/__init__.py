@@ -1,0 +1,1 @@
+"""Where events go: each sink is a callable that takes one `Event`."""

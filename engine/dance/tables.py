@@ -1,0 +1,76 @@
+"""Event lists and label lists as tab-separated text: a header, then one hit a line, times in seconds.
+
+Labels have the columns ``time label velocity``, events ``time label velocity confidence reported``; the
+reader goes by the header, so it takes both. Files are written whole or not at all.
+
+Contents
+--------
+Hit, read_hits, event_writer, replacing
+"""
+
+import contextlib
+import csv
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import SourceError
+from .events import Event
+
+_HEADER = ("time", "label", "velocity", "confidence", "reported")
+
+
+class Hit(NamedTuple):
+    """One hit as somebody labelled it: `time` in seconds, `velocity` 0..1."""
+
+    time: float
+    label: str
+    velocity: float
+
+
+def read_hits(path: str | os.PathLike[str]) -> list[Hit]:
+    """Read labels or events, sorted by time.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read or is no such table.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t")
+            return sorted(Hit(float(row["time"]), row["label"], float(row["velocity"])) for row in rows)
+    except OSError as error:
+        raise SourceError(f"{os.fspath(path)}: {error.strerror}") from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise SourceError(
+            f"{os.fspath(path)}: no table with the tab-separated columns time, label, velocity ({error})"
+        ) from None
+
+
+@contextlib.contextmanager
+def event_writer(path: Path) -> Iterator[Callable[[Event], None]]:
+    """Give a function that writes one event; the file appears when all went well."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        print(*_HEADER, sep="\t", file=file)
+
+        def write(event: Event) -> None:
+            reported = event.reported / event.sample_rate
+            print(
+                f"{event.time:.5f}\t{event.label}\t{event.velocity:.3f}\t{event.confidence:.3f}\t{reported:.5f}",
+                file=file,
+            )
+
+        yield write
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when all went well, and goes away if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".dance-", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        temporary.replace(path)

@@ -1,0 +1,305 @@
+"""The command: what it prints, writes and returns."""
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from stage import RELEASED, ROOT, SONG, TRUTH, detector, drums, model, run, tiny
+
+from dance import __version__
+from dance.cli import main, output_names
+
+HEADER = "time\tlabel\tvelocity\tconfidence\treported"
+
+
+@pytest.fixture
+def wav(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "drums.wav", drums(2.0), 44100, subtype="FLOAT")
+    return tmp_path / "drums.wav"
+
+
+def dance(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run("-m", "dance", *arguments, **environment)
+
+
+def stand_in(folder: Path, name: str, text: str) -> str:
+    """Write a module that goes before the installed one; return its folder."""
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(text)
+    return str(folder)
+
+
+@pytest.mark.parametrize("command", [(), ("devices",), ("listen",), ("play",), ("transcribe",)])
+def test_every_command_explains_itself(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command, "-h"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: dance" in text
+    assert not command or f"examples:\n  dance {command[0]}" in text
+
+
+def test_version() -> None:
+    assert dance("--version").stdout == f"dance {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["devices", "listen"])
+def test_missing_portaudio_is_one_line_and_code_2(tmp_path: Path, command: str) -> None:
+    without = stand_in(tmp_path / "m", "pyaudio", "raise ImportError('libportaudio.so.2: cannot open')")
+    options = ["--model", tiny()] if command == "listen" else []
+    done = dance(command, *options, PYTHONPATH=without)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"dance: live input needs .*apt-get install portaudio19-dev.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("command", ["devices", "listen"])
+def test_no_device_is_one_line_and_code_2(tmp_path: Path, command: str) -> None:
+    without = stand_in(
+        tmp_path / "m",
+        "pyaudio",
+        "class PyAudio:\n"
+        "    def get_device_count(self): return 0\n"
+        "    def get_device_info_by_index(self, index): raise AssertionError\n"
+        "    def get_default_input_device_info(self): raise OSError('none')\n"
+        "    def terminate(self): pass\n",
+    )
+    options = ["--model", tiny()] if command == "listen" else []
+    done = dance(command, *options, PYTHONPATH=without)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"dance: no input device: .*\n", done.stderr)
+
+
+def test_a_missing_model_is_one_line_and_code_2(wav: Path) -> None:
+    for command in (["listen"], ["play", wav], ["transcribe", wav, "--out", wav.parent]):
+        done = dance(*command, "--model", "nowhere.onnx")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert re.fullmatch(r"dance: .*nowhere\.onnx.*\n", done.stderr)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000, 22050])
+def test_transcribe_writes_what_the_detector_says_for_any_block(tmp_path: Path, rate: int) -> None:
+    sound = drums(2.0, rate)
+    soundfile.write(tmp_path / "x.wav", sound, rate, subtype="FLOAT")
+    done = dance("transcribe", tmp_path / "x.wav", "--out", tmp_path / "out", "--model", tiny())
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *lines = (tmp_path / "out" / "x.tsv").read_text().splitlines()
+    assert header == HEADER
+    if rate == 22050:  # resampled: the same loop, other samples
+        assert len(lines) >= 8
+        return
+    alone, events = detector(rate), []
+    for start in range(0, len(sound), 997):
+        events += alone.process(sound[start : start + 997])
+    events += alone.flush()
+    assert lines == [
+        f"{e.time:.5f}\t{e.label}\t{e.velocity:.3f}\t{e.confidence:.3f}\t{e.reported / rate:.5f}" for e in events
+    ]
+    assert f"{len(events)} events" in done.stdout
+
+
+def test_a_broken_file_costs_a_line_and_the_others_are_done(tmp_path: Path, wav: Path) -> None:
+    (tmp_path / "broken.wav").write_text("not audio")
+    files = [tmp_path / "missing.wav", wav, tmp_path / "broken.wav"]
+    done = dance("transcribe", *files, "--out", tmp_path / "out", "--model", tiny())
+    assert done.returncode == 2
+    assert re.fullmatch(r"dance: .*missing\.wav: no such file\ndance: .*broken\.wav: not readable.*\n", done.stderr)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["drums.tsv"]
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path, wav: Path) -> None:
+    other = tmp_path / "other" / "drums.wav"
+    other.parent.mkdir()
+    soundfile.write(other, np.zeros(4410, np.float32), 44100)
+    done = dance("transcribe", wav, other, "--out", tmp_path / "out", "--model", tiny())
+    assert done.returncode == 0
+    assert len((tmp_path / "out" / "drums.tsv").read_text().splitlines()) > 5
+    assert (tmp_path / "out" / "drums-2.tsv").read_text() == HEADER + "\n"
+    assert f"{other} -> {tmp_path / 'out' / 'drums-2.tsv'}" in done.stdout
+
+
+def test_output_names() -> None:
+    files = ["a/x.wav", "b/x.flac", "x-2.wav", "x.wav", "y.tar.ogg"]
+    assert output_names(files) == ["x", "x-2", "x-2-2", "x-3", "y.tar"]
+
+
+def test_labels_and_sensitivity(tmp_path: Path) -> None:
+    wav = tmp_path / "drums.wav"
+    noise = np.random.default_rng(0).normal(0, 0.01, 4 * 44100)  # leaves some hits in doubt
+    soundfile.write(wav, drums(4.0) + noise, 44100)
+
+    def labels(*options: str) -> list[str]:
+        done = dance("transcribe", wav, "--out", tmp_path, "--model", tiny(), *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [line.split("\t")[1] for line in (tmp_path / "drums.tsv").read_text().splitlines()[1:]]
+
+    every = labels()
+    assert set(labels("--labels", "kick,snare")) == {"kick", "snare"}
+    assert len(labels("--sensitivity", "1")) > len(every) > len(labels("--sensitivity", "0"))
+    fewer = labels("--sensitivity", "hihat=0.0,kick=0.5")
+    assert fewer.count("kick") == every.count("kick")
+    assert fewer.count("hihat") < every.count("hihat")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--labels", "cowbell"], "dance: labels must be some of kick, snare, hihat"),
+        (["--sensitivity", "1.5"], "dance: sensitivity must lie between 0 and 1"),
+        (["--sensitivity", "cowbell=0.5"], "dance: no label 'cowbell'"),
+        (["--sensitivity", "much"], "'much' is neither a number nor like"),
+    ],
+)
+def test_wrong_arguments_are_code_2(wav: Path, options: list[str], message: str) -> None:
+    done = dance("transcribe", wav, "--out", wav.parent, "--model", tiny(), *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, wav: Path) -> None:
+    done = dance("transcribe", wav, "--out", wav / "below", "--model", tiny())
+    assert done.returncode == 2
+    assert re.fullmatch(r"dance: .*drums\.wav.*\n", done.stderr)
+
+
+def test_transcribing_stays_below_150_mb(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", 48000, 2, subtype="PCM_16") as file:
+        for _ in range(20):  # ten minutes: 220 MB as float32
+            file.write(np.repeat(drums(30.0, 48000)[:, None], 2, axis=1))
+    # Not getrusage: its maximum counts what the parent had when it started the child.
+    code = (
+        "import sys; from dance.cli import main; code = main(sys.argv[1:]);"
+        "print(open('/proc/self/status').read(), file=sys.stderr); sys.exit(code)"
+    )
+    done = run("-c", code, "transcribe", path, "--out", tmp_path, "--model", model(), timeout=300)
+    assert done.returncode == 0
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", done.stderr)[1]) < 150 * 1000
+
+
+def test_play_prints_hits_and_score_and_leaves_list_and_picture(tmp_path: Path, wav: Path) -> None:
+    truth = [f"{(hit + 0.5) / 4}\t{'snare' if hit % 2 else 'kick'}\t1" for hit in range(8)]
+    (tmp_path / "truth.tsv").write_text("\n".join(["time\tlabel\tvelocity", *truth]))
+    out = tmp_path / "out"
+    done = dance("play", wav, "--truth", tmp_path / "truth.tsv", "--out", out, "--model", tiny())
+    assert done.returncode == 0
+    assert re.search(r"^ +0\.1\d\d s  kick +\d\.\d\d  #+$", done.stdout, re.MULTILINE)
+    assert re.search(r"^kick +4 +\d+ +\d\.\d\d\d +1\.000 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^all +8 ", done.stdout, re.MULTILINE)
+    assert re.search(r"2\.0 s heard, \d+ events, 0 samples lost", done.stderr)
+    dance("transcribe", wav, "--out", tmp_path, "--model", tiny())
+    assert (out / "drums.tsv").read_text() == (tmp_path / "drums.tsv").read_text()
+    assert (out / "drums.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_play_does_not_overwrite_the_truth(tmp_path: Path, wav: Path) -> None:
+    (tmp_path / "drums.tsv").write_text(truth := "time\tlabel\tvelocity\n0.125\tkick\t1\n")
+    done = dance("play", wav, "--truth", tmp_path / "drums.tsv", "--out", tmp_path, "--model", tiny())
+    assert done.returncode == 2
+    assert re.fullmatch(r"dance: .*drums\.tsv is the truth.*\n", done.stderr)
+    assert (tmp_path / "drums.tsv").read_text() == truth
+
+
+def test_play_without_matplotlib_leaves_the_list(tmp_path: Path, wav: Path) -> None:
+    without = stand_in(tmp_path / "m", "matplotlib", "raise ImportError('none')")
+    done = dance("play", wav, "--out", tmp_path / "out", "--model", tiny(), PYTHONPATH=without)
+    assert done.returncode == 0
+    assert "no picture without matplotlib" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["drums.tsv"]
+
+
+def on_terminal(*arguments: object, interrupt_at: bytes = b"", **environment: str) -> tuple[int, str]:
+    """Run the command on a terminal, interrupt it when it shows something; return code and output."""
+    path = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), str(ROOT / "engine")]))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dance", *map(str, arguments)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": path},
+    )
+    os.close(theirs)
+    output = b""
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            output += os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+        if interrupt_at and interrupt_at in output:
+            process.send_signal(signal.SIGINT)
+            interrupt_at = b""
+    os.close(ours)
+    return process.wait(60), output.decode()
+
+
+def test_play_on_a_terminal_shows_the_meter(wav: Path) -> None:
+    code, text = on_terminal("play", wav, "--model", tiny())
+    assert code == 0
+    assert "█" in text
+    assert re.search(r"2\.0 s heard, \d+ events", text)
+
+
+def test_play_on_a_terminal_without_rich_prints_lines(tmp_path: Path, wav: Path) -> None:
+    without = stand_in(tmp_path / "m", "rich", "raise ImportError('none')")
+    code, text = on_terminal("play", wav, "--model", tiny(), PYTHONPATH=without)
+    assert code == 0
+    assert 'pip install "dance[show]"' in text
+    assert "s  kick" in text
+    assert "█" not in text
+
+
+def test_transcribe_on_a_terminal_shows_progress(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", drums(60.0), 44100)
+    code, text = on_terminal("transcribe", tmp_path / "a.wav", "--out", tmp_path, "--model", tiny())
+    assert code == 0
+    assert "━" in text
+    assert "x real time" in text
+
+
+def test_ctrl_c_ends_with_the_figures_and_code_130() -> None:
+    code, text = on_terminal("play", SONG, "--model", tiny(), interrupt_at=b"hits")
+    assert code == 130
+    assert "s heard" in text
+    assert "Traceback" not in text
+
+
+def test_ctrl_c_while_transcribing_leaves_nothing(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.tile(drums(30.0), 40), 44100)
+    out = tmp_path / "out"
+    code, text = on_terminal("transcribe", tmp_path / "a.wav", "--out", out, "--model", tiny(), interrupt_at=b"a.wav")
+    assert code == 130
+    assert "Traceback" not in text
+    assert list(out.iterdir()) == []
+
+
+def test_a_closed_pipe_is_no_traceback(wav: Path) -> None:
+    path = os.pathsep.join([str(ROOT / "engine"), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dance", "play", wav, "--model", tiny()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 1
+
+
+@pytest.mark.skipif(not RELEASED.is_file(), reason="no released model yet")
+def test_the_demo_song_with_the_released_model(tmp_path: Path) -> None:
+    done = dance("play", SONG, "--truth", TRUTH, "--out", tmp_path)
+    assert done.returncode == 0
+    every = re.search(r"^all +\d+ +\d+ +\S+ +\S+ +(\S+)", done.stdout, re.MULTILINE)
+    assert float(every[1]) >= 0.8
+    assert {path.name for path in tmp_path.iterdir()} == {"song.tsv", "song.png"}

@@ -1,0 +1,25 @@
+"""What is heavy, or not everybody's, is imported only by who uses it."""
+
+import pytest
+from stage import run
+
+HEAVY = {
+    "torch", "librosa", "scipy", "sklearn", "numba", "matplotlib", "rich", "soundfile", "soxr", "pyaudio", "onnx",
+    "lightning", "pandas",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["dance", "dance.cli"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    done = run("-c", f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})")
+    assert not done.stderr
+    loaded = set(done.stdout.split())
+    assert {"dance", "numpy"} <= loaded
+    assert not loaded & HEAVY
+
+
+def test_the_public_names() -> None:
+    import dance
+
+    assert all(hasattr(dance, name) for name in dance.__all__)
+    assert {"Detector", "Engine", "Microphone", "SoundFile", "Event", "__version__"} <= set(dance.__all__)

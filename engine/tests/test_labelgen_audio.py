@@ -1,0 +1,412 @@
+"""Songs become labelled chunks: separated by a real demucs model, cut into shreds, named by a net trained here."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import studio
+
+pytest.importorskip("torch")
+pytest.importorskip("librosa")
+pytest.importorskip("pedalboard")
+
+import torch
+
+from benchmarks import label_quality
+from dance.labels import LABELS
+from labelgen import audio, packs, shreds
+from labelgen.chunks import Label, Manifest, read_labels
+from labelgen.material import read_manifest
+from training import shred_data, train_shreds
+from training.score import Count, match
+
+RATE = studio.RATE
+SHARED = Path(os.environ.get("DANCE_SHARED", Path(__file__).parents[3] / "shared"))
+
+
+def grid(folder, name="grid-0"):
+    drums, _ = sf.read(folder / f"{name}.drums.flac", dtype="float32")
+    return drums, read_labels(folder / f"{name}.tsv")
+
+
+def found(truth, labels, window=0.02):
+    counts = Count()
+    for name in LABELS:
+        times = ([x.time for x in rows if x.label == name] for rows in (truth, labels))
+        counts += match(*map(sorted, times), window)[0]
+    return counts
+
+
+@pytest.fixture(scope="module")
+def chunks(tmp_path_factory):
+    return studio.chunk_set(tmp_path_factory.mktemp("material") / "set", 4)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory, chunks):
+    """Train one by the command line, on the spot."""
+    folder = tmp_path_factory.mktemp("classifier")
+    shots = studio.one_shots(folder / "shots")
+    arguments = ["--oneshots", shots, "--chunks", chunks, "--music", chunks, "--validate", chunks]
+    arguments += ["--passages", 12, "--unseen", 3, "--steps", 80]
+    arguments += ["--out", folder / "s.onnx", "--cache", folder / "cache"]
+    assert train_shreds.main([str(x) for x in arguments]) == 0
+    return folder / "s.onnx"
+
+
+@pytest.fixture(scope="module")
+def separator(tmp_path_factory, chunks):
+    """Train a demucs model that tells the grid's drums from its hum, and put it where demucs looks."""
+    demucs = pytest.importorskip("demucs.demucs")
+    from demucs.utils import center_trim
+
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    model = demucs.Demucs(["drums", "other"], channels=8, depth=3, growth=1.5, dconv_mode=0, resample=False,
+                          normalize=False, segment=4)  # fmt: skip
+    parts = np.stack([[sf.read(chunks / f"grid-{k}.{stem}.flac", dtype="float32")[0] for stem in ("drums", "backing")]
+                      for k in range(3)])  # fmt: skip
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    for _ in range(120):
+        starts = rng.integers(parts.shape[2] - RATE // 2, size=4)
+        batch = torch.from_numpy(np.stack([parts[rng.integers(3), :, s : s + RATE // 2] for s in starts]))
+        batch = (batch / batch.sum(1).std())[:, :, None].expand(-1, -1, 2, -1)
+        estimate = model(batch.sum(1))
+        loss = (estimate - center_trim(batch, estimate)).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    args, kwargs = model._init_args_kwargs
+    repo = tmp_path_factory.mktemp("repo")
+    package = {"klass": demucs.Demucs, "args": args, "kwargs": kwargs, "state": model.state_dict()}
+    torch.save(package, repo / "tiny.th")
+    return repo
+
+
+def run(out, *arguments):
+    return audio.main([*map(str, arguments), "--out", str(out), "--jobs", "1"])
+
+
+# -- packs
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("Kick 01", "kick"),
+        ("909BD_long", "kick"),
+        ("BassDrum-2", "kick"),
+        ("Kick_OH", "kick"),
+        ("SNR_tight", "snare"),
+        ("Snares", "snare"),
+        ("HandClap808", "clap"),
+        ("snare side stick", "rim"),
+        ("Hi-Hat Closed 3", "hat_closed"),
+        ("closedHat", "hat_closed"),
+        ("CH_07", "hat_closed"),
+        ("OpenHiHat", "hat_open"),
+        ("HHpedal", "hat_pedal"),
+        ("floor tom", "tom"),
+        ("RideBell", "ride"),
+        ("Crash_L", "crash"),
+        ("china 18", "cymbal"),
+        ("CowBell", "perc"),
+        ("Vinyl noise", ""),
+        ("Hatred pad", ""),
+    ],
+)
+def test_names_tell_classes(name, cls):
+    assert packs.class_of(name) == cls
+
+
+def test_packs_become_a_manifest_and_the_unknown_is_named(tmp_path, capsys):
+    root = tmp_path / "Päcks"
+    click = np.hanning(2000) * 0.5
+    files = ["Kit A/Kicks/01.wav", "Kit A/Snares/snap_01.wav", "Kit A/hats/open 1.wav", "B/Vox/hey.wav",
+             "B/Kick loop 120bpm.wav", "B/ride.wav"]  # fmt: skip
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(root / name, click, RATE)
+    sf.write(root / "B" / "crash long.wav", np.zeros(8 * RATE), RATE)
+    (root / "B" / "snare.wav").write_text("no audio")
+    (root / "loop").symlink_to(root)
+    assert packs.main([str(root), "--out", str(tmp_path / "m.csv"), "--licence", "CC0"]) == 0
+    left = capsys.readouterr().err
+    for name, reason in [("hey", "no known word"), ("loop 120", "a loop"), ("crash", "8.0 s"), ("snare", "readable")]:
+        assert any(name in line and reason in line for line in left.splitlines())
+    items = read_manifest(tmp_path / "m.csv")
+    assert {i.path.resolve() for i in items} == {(root / n).resolve() for n in files[:3] + files[5:]}
+    assert {i.cls for i in items} == {"kick", "clap", "hat_closed", "ride"}
+    assert {(i.source, i.licence) for i in items} == {("Kit A", "CC0"), ("B", "CC0")}
+    assert all(len({i.split for i in items if i.source == pack}) == 1 for pack in ("Kit A", "B"))
+    assert packs.main([str(tmp_path / "nowhere")]) == 2
+
+
+# -- shreds
+
+
+def test_onsets_are_the_attacks_and_shreds_end_at_the_next(chunks):
+    drums, labels = grid(chunks)
+    spec = shreds.ShredSpec()
+    cut = shreds.find_shreds(drums, spec)
+    nearest = [np.abs(cut.times - label.time).min() for label in labels]
+    assert np.median(nearest) < 0.002 and np.max(nearest) < 0.01
+    inside = cut.images[:, 2, :, 0].sum(axis=1)
+    gaps = np.diff(cut.times) / spec.features.hop_seconds
+    np.testing.assert_allclose(inside[:-1], np.minimum(gaps, spec.after) + spec.before, atol=1)
+    assert np.all(cut.images[:, :2][cut.images[:, 2:].repeat(2, axis=1) == 0] == 0)
+
+
+def test_neither_level_nor_silence_around_changes_a_shred(chunks):
+    drums, labels = grid(chunks)
+    times = [label.time for label in labels]
+    loud = shreds.find_shreds(drums, shreds.ShredSpec(), onsets=times)
+    soft = shreds.find_shreds(drums * np.float32(0.1), shreds.ShredSpec(), onsets=times)
+    np.testing.assert_allclose(soft.images, loud.images, atol=0.05)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 100, RATE])
+def test_silence_and_nearly_nothing_have_no_shreds(samples):
+    assert len(shreds.find_shreds(np.zeros(samples, np.float32), shreds.ShredSpec()).times) == 0
+
+
+def test_velocity_follows_loudness(chunks):
+    drums, labels = grid(chunks)
+    spec = shreds.ShredSpec()
+    cut = shreds.find_shreds(drums, spec, onsets=[label.time for label in labels])
+    given = np.array([[label.label == name for name in LABELS] for label in sorted(labels)])
+    velocity = shreds.velocities(cut, given, spec)
+    assert np.all((velocity > 0) == given) and velocity.max() <= 1
+    for column in (0, 1, 2):
+        true = [label.velocity for label in sorted(labels) if label.label == LABELS[column]]
+        assert np.corrcoef(true, velocity[given[:, column], column])[0, 1] > 0.9
+
+
+def test_a_classifier_describes_itself(classifier, tmp_path):
+    spec = shreds.ShredClassifier(classifier).spec
+    assert spec.labels == LABELS and shreds.ShredSpec.from_json(spec.to_json()) == spec
+    card = classifier.with_suffix(".md").read_text()
+    assert "alpha" in card and "beta" not in card  # the held-out kit taught nothing
+    for text in ("", "{}", "[1]", spec.to_json().replace("before", "behind")):
+        with pytest.raises(ValueError, match="not the description"):
+            shreds.ShredSpec.from_json(text)
+    (tmp_path / "bad.onnx").write_bytes(b"bad")
+    with pytest.raises(ValueError, match="not a readable model"):
+        shreds.ShredClassifier(tmp_path / "bad.onnx")
+
+
+def test_targets_go_to_the_nearest_onset_only():
+    hits = [Label(1.0, "kick", 1), Label(1.004, "hihat", 1), Label(1.12, "snare", 1), Label(2.0, "kick", 1)]
+    hit = shred_data.targets(np.array([1.002, 1.1, 1.5]), hits, LABELS)
+    assert hit[:, :3].tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+
+
+def test_leaks_hold_music_at_the_level_asked(chunks):
+    drums, _ = grid(chunks)
+    music = 0.3 * np.sin(np.arange(len(drums)) / 30).astype(np.float32)
+    rng = np.random.default_rng
+    rest = [np.std(shred_data.leak(drums, music, level, rng(0)) - drums[: len(drums)]) for level in (-30, 6)]
+    assert 0 < rest[0] < rest[1]
+
+
+def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
+    spec = shreds.ShredSpec()
+    monkeypatch.setattr(train_shreds, "PARITY", -1.0)
+    with pytest.raises(RuntimeError, match="differs from torch"):
+        train_shreds.export(train_shreds.ShredNet(train_shreds.ShredConfig()).eval(), spec, tmp_path / "s.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+# -- songs
+
+
+def test_drum_recordings_are_labelled(chunks, classifier, tmp_path):
+    source = tmp_path / "Lieder" / "Grün"
+    source.mkdir(parents=True)
+    drums, truth = grid(chunks, "grid-3")
+    stereo = np.stack([drums, 0.5 * drums], axis=1)
+    sf.write(source / "süß.wav", stereo, RATE, subtype="FLOAT")
+    out = tmp_path / "out"
+    assert run(out, tmp_path / "Lieder", "--drums-only", "--classifier", classifier, "--seconds", 5) == 0
+    first, second = Manifest(out).chunks()
+    assert (first.song, first.source) == ("Grün/süß.wav", "Lieder")
+    assert first.method == "audio, drums only" and first.stems == () and 0.5 < first.confidence <= 1
+    assert (first.seconds, second.details["start"]) == (5, 5)
+    labels = read_labels(out / f"{first.name}.tsv")
+    labels += [x._replace(time=x.time + 5) for x in read_labels(out / f"{second.name}.tsv")]
+    assert found(truth, labels).f > 0.9
+    whole = np.concatenate([sf.read(out / f"{chunk.name}.flac")[0] for chunk in (first, second)])
+    np.testing.assert_allclose(whole, 0.75 * drums, atol=1e-4)  # the song itself, mono
+
+
+def test_songs_are_separated_by_demucs(chunks, classifier, separator, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchaudio", None)  # must not be needed
+    drums, truth = grid(chunks, "grid-3")
+    mix, _ = sf.read(chunks / "grid-3.flac", dtype="float32")
+    sf.write(tmp_path / "song.wav", mix, RATE)
+    options = audio.Options(tmp_path / "out", classifier, "tiny", separator, "cpu", False,
+                            ("drums", "backing", "other"), 30.0, 3600.0, shreds.RISE_DB, "CC0")  # fmt: skip
+    (chunk,) = audio.Labeller(options).label(audio.Song(tmp_path / "song.wav", "song.wav", "here"))
+    assert (chunk.method, chunk.licence) == ("audio, tiny", "CC0") and chunk.stems == options.stems
+    files = {stem: sf.read(tmp_path / "out" / f"{chunk.name}{stem}.flac")[0] for stem in ("", ".drums", ".backing")}
+    np.testing.assert_allclose(files[".drums"] + files[".backing"], files[""], atol=1e-4)
+    scale = files[""].max() / mix.max()  # all parts go down together where one would clip
+    assert 0.5 < scale <= 1
+    np.testing.assert_allclose(files[""], scale * mix, atol=1e-4)
+    assert np.corrcoef(files[".drums"], drums)[0, 1] > 0.5
+    # a model of a few seconds leaves some kicks in the rest
+    assert found(truth, read_labels(tmp_path / "out" / f"{chunk.name}.tsv")).f > 0.5
+
+
+def test_the_command_line_separates_and_goes_on(chunks, classifier, separator, tmp_path):
+    mix, rate = sf.read(chunks / "grid-0.flac", dtype="float32")
+    sf.write(tmp_path / "a.wav", mix, rate)
+    arguments = [tmp_path / "a.wav", "--repo", separator, "--model", "tiny", "--classifier", classifier, "--stems"]
+    assert run(tmp_path / "out", *arguments) == 0
+    (chunk,) = Manifest(tmp_path / "out").chunks()
+    assert chunk.stems == ("drums", "backing") and (tmp_path / "out" / f"{chunk.name}.backing.flac").exists()
+    before = (tmp_path / "out" / "manifest.jsonl").read_bytes()
+    assert run(tmp_path / "out", *arguments) == 0
+    assert (tmp_path / "out" / "manifest.jsonl").read_bytes() == before
+
+
+def test_long_songs_are_worked_on_in_stretches(chunks, classifier, tmp_path, monkeypatch):
+    drums, truth = grid(chunks)
+    sf.write(tmp_path / "d.wav", drums, RATE, subtype="FLOAT")
+    monkeypatch.setattr(audio, "STRETCH", 3.0)
+    monkeypatch.setattr(audio, "MARGIN", 1.0)
+    parts = list(audio.stretches(tmp_path / "d.wav", 60.0))
+    assert [start for start, _, _ in parts] == [0, 3, 6] and max(len(part) for *_, part in parts) <= 5 * RATE
+    joined = [part[margin : margin + 3 * RATE, 0] for _, margin, part in parts]
+    np.testing.assert_array_equal(np.concatenate(joined), drums)
+    options = audio.Options(tmp_path / "out", classifier, "", None, "cpu", True, (), 3.0, 60.0, shreds.RISE_DB, "")
+    made = audio.Labeller(options).label(audio.Song(tmp_path / "d.wav", "d", ""))
+    labels = [x._replace(time=x.time + c.details["start"]) for c in made
+              for x in read_labels(tmp_path / "out" / f"{c.name}.tsv")]  # fmt: skip
+    assert found(truth, labels).f > 0.9
+
+
+def test_bad_inputs_cost_one_line_each(classifier, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "text.wav").write_text("this is no sound")
+    (source / "empty.wav").write_bytes(b"")
+    sf.write(source / "nothing.wav", np.zeros(0), RATE)
+    sf.write(source / "silent.wav", np.zeros(2 * RATE), RATE)
+    sf.write(source / "short.wav", np.ones(RATE // 2) * 0.1, RATE)
+    sf.write(source / "long.wav", np.zeros(100 * 800), 800)
+    sf.write(source / "five.wav", np.zeros((2 * RATE, 5)), RATE)
+    sf.write(source / "nan.wav", np.full(2 * RATE, np.nan), RATE, subtype="FLOAT")
+    (source / "round").symlink_to(source)
+    out = tmp_path / "out"
+    assert run(out, source, "--drums-only", "--classifier", classifier, "--longest", "1") == 0
+    refused = Manifest(out).refused()
+    reasons = {"text": "not readable as audio", "empty": "empty file", "nothing": "no samples",
+               "silent": "no drums heard", "short": "shorter than 1 s", "long": "2 minutes long",
+               "five": "no drums heard", "nan": "no drums heard"}  # fmt: skip
+    assert set(refused) == {f"{name}.wav" for name in reasons}
+    assert all(reason in refused[f"{name}.wav"] for name, reason in reasons.items()), refused
+    assert {path.name for path in out.iterdir()} == {"manifest.jsonl"}
+
+
+def test_drums_far_below_the_mix_are_none(chunks, classifier):
+    drums, _ = grid(chunks)
+    loud = 0.3 * np.sin(np.arange(len(drums)) / 10).astype(np.float32)
+    ours = shreds.ShredClassifier(classifier)
+    assert audio.hear(drums, drums, ours).labels and not audio.hear(drums * np.float32(0.01), loud, ours).labels
+
+
+def test_confidence_is_the_f_to_expect():
+    p = np.array([[0.9, 0.1], [0.8, 0.0]], np.float32)
+    heard = audio.Heard([], np.array([0.1, 0.5]), p, p > 0.5)
+    assert heard.confidence(0, 1) == pytest.approx((1 + 1.7) / (1 + (2 + 1.8) / 2))
+    assert heard.confidence(0.6, 1) == 1
+
+
+def test_without_network_the_error_names_the_local_way(classifier, tmp_path):
+    """In a process of its own: the hub reads its switch when it is imported."""
+    sf.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
+    code = (
+        "import socket, sys\n"
+        "def no(*_, **__): raise OSError('no network')\n"
+        "socket.socket.connect = socket.getaddrinfo = no\n"
+        "from labelgen.audio import main; sys.exit(main(sys.argv[1:]))\n"
+    )
+    arguments = [str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), "--classifier", str(classifier)]
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=variables, text=True, capture_output=True)
+    assert done.returncode == 2
+    line = done.stderr.strip().splitlines()[-1]
+    assert "htdemucs" in line and "--repo FOLDER" in line and "--drums-only" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_options_give_a_line_and_code_2(chunks, classifier, separator, tmp_path, capsys):
+    song = chunks / "grid-0.flac"
+    model = ("--model", "tiny", "--repo", separator, "--classifier", classifier)
+    for arguments, complaint in [
+        ((tmp_path / "nowhere.wav",), "nowhere.wav"),
+        ((song, "--drums-only", "--stems"), "no stems to keep"),
+        ((song, "--seconds", "0.5"), "--seconds must lie"),
+        ((tmp_path, "--drums-only", "--classifier", classifier), "no recordings"),
+        ((song, "--drums-only", "--classifier", tmp_path / "none.onnx"), "none.onnx"),
+        ((song, *model, "--stems", "flute"), "no flute; there are drums, other, backing"),
+        ((song, *model[:2], "--repo", tmp_path / "none"), "no such folder"),
+        ((song, "--model", "other", *model[2:]), "the folder holds tiny.th"),
+        ((song, *model, "--device", "toaster"), "--device toaster"),
+    ]:
+        assert run(tmp_path / "out", *arguments) == 2
+        assert complaint in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(tmp_path / "out", song, "--longest", "0")
+    assert train_shreds.main(["--oneshots", "nowhere.csv", "--chunks", "x", "--validate", "x"]) == 2
+    assert "nowhere.csv" in capsys.readouterr().err
+
+
+def test_bleed_table(chunks, classifier, capsys):
+    arguments = ["--chunks", str(chunks), "--classifier", str(classifier), "--levels", "-90", "0"]
+    assert label_quality.main(arguments) == 0
+    header, none, full = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["music", "kick", "snare"] and none.startswith("  -90 dB")
+    assert float(none.split()[7]) > 0.9 and full.startswith("    0 dB")
+
+
+# -- the released classifier
+
+
+@pytest.mark.skipif(not shreds.released().exists(), reason="no released classifier yet")
+def test_released_classifier_on_human_labels():
+    folder = SHARED / "eval" / "mdb-dev"
+    if not folder.is_dir():
+        pytest.skip("no recordings with human labels")
+    ours = shreds.ShredClassifier(shreds.released())
+    counts = dict.fromkeys(LABELS, Count())
+    for drums, _, truth in label_quality.from_folders(folder / "drum_only", folder / "audio", folder / "labels"):
+        labels = audio.hear(drums, drums, ours).labels
+        for name in LABELS:
+            times = ([x.time for x in rows if x.label == name] for rows in (truth, labels))
+            counts[name] += match(*map(sorted, times), 0.05)[0]
+    assert counts["kick"].f > 0.92 and counts["snare"].f > 0.75 and counts["hihat"].f > 0.70
+
+
+@pytest.mark.skipif(not shreds.released().exists(), reason="no released classifier yet")
+def test_released_classifier_on_kits_never_seen():
+    manifest = SHARED / "material" / "manifest.csv"
+    if not manifest.is_file():
+        pytest.skip("no one-shots here")
+    with manifest.open(newline="") as file:
+        assert {"split", "source"} <= set(next(csv.reader(file)))
+    library = shred_data.KitLibrary([i for i in read_manifest(manifest, "test") if "midi" not in i.cls], RATE)
+    rng = np.random.default_rng(0)
+    gaps = rng.uniform(0.08, 0.4, 4000)
+    ours = shreds.ShredClassifier(shreds.released())
+    total = Count()
+    for _ in range(12):
+        track = shred_data.passage(library, gaps, 60, rng)
+        total += found(track.labels, audio.hear(track.drums, track.drums, ours).labels, 0.05)
+    assert total.f > 0.7

@@ -1,0 +1,164 @@
+"""MIDI songs become chunks whose labels are what is heard."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile as sf
+import studio
+
+pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
+
+from labelgen import drumless, midi, patterns
+from labelgen.arrange import arrange
+from labelgen.chunks import Manifest, read_labels
+from labelgen.kits import Hit, KitLibrary
+from labelgen.material import read_manifest
+
+FONT = studio.soundfont()
+pytestmark = pytest.mark.skipif(FONT is None, reason="needs Debian's timgm6mb-soundfont")
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """Make a library in the Lakh layout, one file broken, one without drums; one-shots; a soundfont."""
+    root = tmp_path_factory.mktemp("material")
+    truth = studio.song(root / "songs" / "Some Artist" / "First Söng.mid")
+    studio.song(root / "songs" / "Some Artist" / "no drums.mid", drums=False)
+    (root / "songs" / "Other").mkdir()
+    (root / "songs" / "Other" / "broken.mid").write_bytes(b"MThd, but not really")
+    (root / "fonts").mkdir()
+    (root / "fonts" / "small.sf2").symlink_to(FONT)
+    studio.one_shots(root / "shots")
+    return root, truth
+
+
+def render(material, out, *extra):
+    root, _ = material
+    arguments = [str(root / "songs"), "--out", str(out), "--soundfonts", str(root / "fonts"), "--jobs", "1"]
+    return midi.main([*arguments, "--oneshots", str(root / "shots" / "manifest.csv"), *extra])
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.suffix != ".jsonl"}
+
+
+@pytest.fixture(scope="module")
+def rendered(material, tmp_path_factory):
+    out = tmp_path_factory.mktemp("chunks") / "set"
+    assert render(material, out, "--stems", "--soundfont-drums", "0", "--split", "train", "--as-played") == 0
+    return out
+
+
+def test_labels_are_the_notes(material, rendered):
+    _, truth = material
+    (chunk,) = Manifest(rendered).chunks()
+    start = chunk.details["start"]
+    labels = read_labels(rendered / f"{chunk.name}.tsv")
+    assert [(x.label, round(x.velocity, 3)) for x in labels] == [(x.label, round(x.velocity, 3)) for x in truth]
+    np.testing.assert_allclose([x.time + start for x in labels], [x.time for x in truth], atol=1.5e-3)
+
+
+@pytest.mark.parametrize("share", ["0", "1"], ids=["one-shots", "soundfont"])
+def test_labels_are_audible_attacks(material, tmp_path, share):
+    render(material, tmp_path, "--stems", "--soundfont-drums", share, "--split", "train", "--as-played")
+    (chunk,) = Manifest(tmp_path).chunks()
+    audio, rate = sf.read(tmp_path / f"{chunk.name}.drums.flac")
+    power = np.square(np.diff(audio))
+    labels = read_labels(tmp_path / f"{chunk.name}.tsv")
+    starts = [round(label.time * rate) for label in labels]
+    rises = [power[at : at + 600].mean() / (power[max(0, at - 400) : at - 100].mean() + 1e-12) for at in starts]
+    # the room of one hit may cover the next, but not many
+    assert np.mean(np.array(rises) > 2) > 0.9 and np.median(rises) > 4
+
+
+def test_provenance(material, rendered):
+    (chunk,) = Manifest(rendered).chunks()
+    assert chunk.song == "Some Artist/First Söng.mid"
+    assert (chunk.source, chunk.licence, chunk.method, chunk.seed) == ("songs", "CC0", "midi", 0)
+    assert chunk.details["kit"]["kick"] == "alpha"  # split=train leaves beta out
+    assert chunk.details["soundfonts"] == ["TimGM6mb.sf2"]
+    assert set(chunk.stems) == {"drums", "backing"}
+    line = json.loads((rendered / "manifest.jsonl").read_text().splitlines()[0])
+    assert line["version"]
+
+
+def test_bad_files_cost_one_line_each(rendered):
+    refused = Manifest(rendered).refused()
+    assert "no drums" in refused["Some Artist/no drums.mid#0"]
+    assert "not a readable MIDI file" in refused["Other/broken.mid#0"]
+
+
+def test_second_run_does_nothing_and_a_lost_line_is_made_again(material, rendered, tmp_path):
+    before = contents(rendered)
+    text = (rendered / "manifest.jsonl").read_text()
+    arguments = ("--stems", "--soundfont-drums", "0", "--split", "train", "--as-played")
+    assert render(material, rendered, *arguments) == 0
+    assert (rendered / "manifest.jsonl").read_text() == text
+    rows = [line for line in text.splitlines(keepends=True) if "First" not in line]
+    (rendered / "manifest.jsonl").write_text("".join(rows))
+    next(rendered.glob("*.drums.flac")).unlink()
+    assert render(material, rendered, *arguments) == 0
+    assert contents(rendered) == before
+
+
+def test_seed_decides(material, rendered, tmp_path):
+    arguments = ("--stems", "--soundfont-drums", "0", "--split", "train", "--as-played")
+    render(material, tmp_path / "same", *arguments)
+    render(material, tmp_path / "other", *arguments, "--seed", "1")
+    assert contents(tmp_path / "same") == contents(rendered)
+    assert contents(tmp_path / "other") != contents(rendered)
+
+
+def test_no_soundfont_says_what_to_do(material, tmp_path, capsys):
+    root, _ = material
+    (tmp_path / "none").mkdir()
+    assert midi.main([str(root / "songs"), "--soundfonts", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert "apt-get install" in capsys.readouterr().err
+
+
+def test_a_closed_hat_stops_an_open_one(tmp_path):
+    kit = KitLibrary(read_manifest(studio.one_shots(tmp_path / "s")), 44100).draw(np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    ringing = kit.render([Hit(0.1, 46, 1.0)], 0.6, rng)["hat_open"]
+    choked = kit.render([Hit(0.1, 46, 1.0), Hit(0.15, 42, 1.0)], 0.6, rng)["hat_open"]
+    late = slice(int(0.25 * 44100), int(0.3 * 44100))
+    assert np.abs(choked[late]).max() == 0 < np.abs(ringing[late]).max()
+
+
+def test_patterns_are_songs_with_drums(tmp_path):
+    assert patterns.main(["--out", str(tmp_path), "--songs", str(len(patterns.STYLES)), "--seconds", "10"]) == 0
+    files = sorted(tmp_path.glob("*.mid"))
+    assert len(files) == len(patterns.STYLES)
+    for path in files:
+        instruments = midi.read_midi(path).instruments
+        assert any(i.is_drum and i.notes for i in instruments) and any(not i.is_drum for i in instruments)
+    house = midi.read_midi(next(tmp_path.glob("house*")))
+    beats = house.get_beats()
+    kicks = [n.start for i in house.instruments if i.is_drum for n in i.notes if n.pitch == patterns.KICK]
+    on_beat = [np.abs(beats + 0.5 % (beats[1] - beats[0]) - k).min() < 0.03 for k in kicks]
+    assert np.mean(on_beat) > 0.8
+
+
+def test_drumless_recordings_have_no_labels(tmp_path):
+    tone = 0.3 * np.sin(np.arange(44100 * 5) / 20)
+    sf.write(tmp_path / "tone.wav", np.stack([tone, tone], axis=1), 44100)
+    (tmp_path / "m.csv").write_text("path,kind,source,licence,split\ntone.wav,tone,us,CC0,train\n")
+    out = tmp_path / "set"
+    assert drumless.main([str(tmp_path / "m.csv"), "--out", str(out), "--seconds", "2", "--jobs", "1"]) == 0
+    chunks = Manifest(out).chunks()
+    assert [round(c.seconds, 2) for c in chunks] == [2.0, 2.0, 1.0]
+    assert all(read_labels(out / f"{c.name}.tsv") == [] and c.stems == ("backing",) for c in chunks)
+
+
+def test_arrangements_keep_the_rest_and_say_what_they_changed():
+    hits = [Hit(k * 0.25, (36, 42, 38, 42)[k % 4], 0.5) for k in range(64)]
+    seen = {}
+    for seed in range(400):
+        result, changes = arrange(hits, np.random.default_rng(seed))
+        assert result == sorted(result) and (changes or result == sorted(hits))
+        for change in changes:
+            seen.setdefault(change, []).append({h.note for h in result})
+    assert all(42 not in notes for notes in seen["no hats"])
+    assert all(37 in notes and 38 not in notes for notes in seen["side-stick for snare"])
+    assert {"kick under snare", "clap with snare", "ride for hats", "no kick"} <= set(seen)

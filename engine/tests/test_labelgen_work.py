@@ -1,0 +1,357 @@
+"""Work at the scale of a library: resumable, one bad unit costs one line, the same on a Dask cluster."""
+
+import argparse
+import ctypes
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import studio
+
+from labelgen.chunks import BusyError, Chunk, Manifest, remove_stale, whole
+from labelgen.pools import WorkError
+from labelgen.work import add_work_options, run_command, run_units
+
+ROOT = Path(__file__).parents[2]
+_prepared = []
+
+
+def prepare(*words):
+    if "broken" in words:
+        raise ValueError("no kit can be drawn")
+    _prepared.append(words)
+
+
+def make(job):
+    """Do what the job says; runs in another process."""
+    unit, what = job
+    if what == "raise":
+        raise ValueError("not\na song")
+    if what == "nothing":
+        return []
+    if what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "segfault":
+        ctypes.string_at(0)
+    if what == "leave":
+        os._exit(3)
+    if what == "hang":
+        time.sleep(3600)
+    if what == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
+    details = {"prepared": len(_prepared), "process": os.getpid(), "folder": str(Path.cwd())}
+    return [Chunk(f"{unit}-{k}", unit, "test", unit, "CC0", "test", 1.0, 1.0, details=details) for k in range(2)]
+
+
+def units(*whats):
+    return [(f"{what}#{k}", (f"{what}#{k}", what)) for k, what in enumerate(whats)]
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def arguments(out, *words):
+    parser = argparse.ArgumentParser()
+    add_work_options(parser)
+    parser.set_defaults(out=out)
+    return parser.parse_args(words)
+
+
+def test_each_bad_unit_costs_one_line(tmp_path, capsys):
+    jobs = units("good", "raise", "nothing", "killed", "good", "segfault", "leave", "hang", "good")
+    assert run_units(make, jobs, tmp_path, 2, prepare, ("once",), limit=3.0) == 6
+    manifest = Manifest(tmp_path)
+    assert manifest.refused() == {
+        "raise#1": "ValueError: not a song",
+        "nothing#2": "nothing to label",
+        "killed#3": "the process was killed (SIGKILL: out of memory?) while working on it",
+        "segfault#5": "the process died (SIGSEGV) while working on it",
+        "leave#6": "the process exited with code 3 while working on it",
+        "hang#7": "not finished after 3 seconds (--limit)",
+    }
+    assert sorted(c.name for c in manifest.chunks()) == [f"good#{k}-{n}" for k in (0, 4, 8) for n in (0, 1)]
+    assert {c.details["prepared"] for c in manifest.chunks()} == {1}
+    told = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert sum(line.startswith("refused ") for line in told) == 6
+    assert told[-1].startswith(f"{tmp_path}: 6 chunks of 3 songs in ") and told[-1].endswith(", 6 refused")
+
+
+def test_done_units_are_not_done_again_and_refused_ones_only_if_asked(tmp_path):
+    first = units("good", "raise")
+    run_units(make, first, tmp_path, 1)
+    before = rows(tmp_path)
+    assert run_units(make, iter(first), tmp_path, 1) == 0
+    assert rows(tmp_path) == before
+    healed = [first[0], ("raise#1", ("raise#1", "good"))]
+    assert run_units(make, healed, tmp_path, 1, retry=True) == 0
+    assert rows(tmp_path)[: len(before)] == before
+    assert [c.unit for c in Manifest(tmp_path).chunks()] == ["good#0"] * 2 + ["raise#1"] * 2
+    assert Manifest(tmp_path).refused() == {}
+
+
+def test_a_full_disk_stops_the_run_and_blames_no_unit(tmp_path, capsys):
+    with pytest.raises(WorkError, match="No space left"):
+        run_units(make, units("full", "good"), tmp_path, 1)
+    assert Manifest(tmp_path).refused() == {}
+    assert run_command(arguments(tmp_path, "--jobs", "1"), make, units("full")) == 2
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_what_breaks_every_unit_is_said_once(tmp_path, capsys):
+    assert run_command(arguments(tmp_path, "--jobs", "2"), make, units("good"), prepare, ("broken",)) == 2
+    assert capsys.readouterr().err.endswith("labelgen: ValueError: no kit can be drawn\n")
+    (tmp_path / "file").write_text("")
+    assert run_command(arguments(tmp_path / "file"), make, units("good")) == 2
+    assert rows(tmp_path) == []
+
+
+def test_two_runs_do_not_write_to_one_set(tmp_path):
+    with Manifest(tmp_path).claim(), pytest.raises(BusyError, match="another run"):
+        run_units(make, units("good"), tmp_path, 1)
+    assert run_units(make, units("good"), tmp_path, 1) == 0
+
+
+def test_only_abandoned_files_are_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with whole(tmp_path / "a.flac") as mine:
+        mine.write_bytes(b"half")
+        left = mine.with_name(mine.name.replace(f"~{os.getpid()}.", f"~{dead.pid}."))
+        left.write_bytes(b"half")
+        node = os.uname().nodename
+        foreign, old = (mine.with_name(f"{x}.flac~not-{node}~{dead.pid}.part") for x in "bc")
+        for path, age in ((foreign, 3600), (old, 3 * 24 * 3600)):
+            path.write_bytes(b"half")
+            os.utime(path, (time.time() - age,) * 2)
+        assert remove_stale(tmp_path) == 2
+        assert sorted(tmp_path.iterdir()) == sorted([mine, foreign])
+    assert (tmp_path / "a.flac").read_bytes() == b"half"
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), whole(tmp_path / "a.tsv") as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def nothing(job):
+    raise ValueError("too short")
+
+
+def test_memory_is_flat_over_the_length_of_the_list(tmp_path, monkeypatch):
+    """Twenty thousand jobs of 4 kB would be 80 MB."""
+    drawn = 0
+    ahead, memory = [], []
+    record = Manifest.refuse
+
+    def refuse(self, unit, reason):
+        record(self, unit, reason)
+        ahead.append(drawn - len(ahead))
+
+    def jobs():
+        nonlocal drawn
+        for number in range(20_000):
+            drawn += 1
+            if number % 2000 == 0:
+                pages = int(Path("/proc/self/statm").read_text().split()[1])
+                memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+            yield f"artist/album/{number}", bytes([number % 256]) * 4096
+
+    monkeypatch.setattr(Manifest, "refuse", refuse)
+    monkeypatch.setattr("labelgen.work.tqdm.write", lambda *_, **__: None)
+    monkeypatch.setattr("labelgen.pools.RENEWED", 100_000)
+    assert run_units(nothing, jobs(), tmp_path, 1) == 20_000
+    assert max(ahead) <= 2
+    assert memory[-1] - memory[1] < 8
+    assert run_units(nothing, jobs(), tmp_path, 1) == 0
+    assert drawn == 40_000
+    assert memory[-1] - memory[1] < 8
+
+
+def test_processes_are_renewed(tmp_path, monkeypatch):
+    monkeypatch.setattr("labelgen.pools.RENEWED", 2)
+    run_units(make, units(*["good"] * 5), tmp_path, 1)
+    processes = [c.details["process"] for c in Manifest(tmp_path).chunks()]
+    assert [processes.count(p) for p in dict.fromkeys(processes)] == [4, 4, 2]  # two chunks for a unit
+
+
+# ----------------------------------------------------------------------------------------------------------------
+# the real command line
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
+    if studio.soundfont() is None:
+        pytest.skip("needs Debian's timgm6mb-soundfont")
+    root = tmp_path_factory.mktemp("library")
+    for number in range(12):
+        studio.song(root / "songs" / f"{number}.mid", seed=number)
+    (root / "songs" / "text.mid").write_text("not a song")
+    studio.one_shots(root / "shots")
+    (root / "fonts").mkdir()
+    (root / "fonts" / "small.sf2").symlink_to(studio.soundfont())
+    return root
+
+
+def command(library, out, *extra):
+    sounds = ("--soundfonts", library / "fonts", "--oneshots", library / "shots" / "manifest.csv")
+    form = ("--soundfont-drums", "0.5", "--stems", "--seconds", "3", "--chunks", "3")
+    words = [ROOT / "labelgen" / "midi.py", library / "songs", "--out", out, *sounds, *form, *extra]
+    return [sys.executable, *map(str, words)]
+
+
+def state(folder):
+    files = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".jsonl"}
+    return files, sorted(json.dumps(row) for row in rows(folder))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(library):
+    done = subprocess.run(command(library, library / "whole", "--jobs", "1"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.rstrip().endswith("1 refused")
+    return state(library / "whole")
+
+
+def names(folder):
+    return {p.name for p in folder.iterdir() if p.suffix != ".jsonl"} if folder.exists() else set()
+
+
+def test_killed_ten_times_and_still_the_same(library, uninterrupted, tmp_path):
+    out = tmp_path / "set"
+    half_written = kills = 0
+    for number in range(10):
+        before = names(out)
+        # only the parent, as a careless user or the system would
+        with subprocess.Popen(command(library, out, "--jobs", "1"), stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                new = names(out) - before
+                if any(name.endswith(".part") for name in new) and len(new) > number % 4:
+                    break
+                time.sleep(0.0005)
+            process.kill()
+        kills += process.returncode == -signal.SIGKILL
+        half_written += any(name.endswith(".part") for name in names(out))
+        listed = {c.name for c in Manifest(out).chunks()}
+        for name in listed:
+            for suffix in ("flac", "drums.flac", "backing.flac", "tsv"):
+                file = f"{name}.{suffix}"
+                assert (out / file).read_bytes() == uninterrupted[0][file]
+    assert kills == 10 and half_written > 0 and listed
+    assert subprocess.run(command(library, out, "--jobs", "1"), stderr=subprocess.DEVNULL).returncode == 0
+    files, lines = state(out)
+    assert sorted(files) == sorted(uninterrupted[0])
+    assert files == uninterrupted[0]
+    assert lines == uninterrupted[1]
+
+
+# ----------------------------------------------------------------------------------------------------------------
+# a real Dask scheduler with two worker processes
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    pytest.importorskip("distributed")
+    folder = tmp_path_factory.mktemp("dask")
+    file = folder / "scheduler.json"
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    # one strike, not four: the test has to wait for each
+    environment = {**os.environ, "PYTHONPATH": paths, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    dask = [sys.executable, "-m", "dask"]
+    local = ["--host", "127.0.0.1", "--scheduler-file", str(file), "--no-dashboard"]
+    calls = [
+        [*dask, "scheduler", "--port", "0", *local],
+        [*dask, "worker", *local, "--nworkers", "2", "--nthreads", "1", "--local-directory", str(folder)],
+    ]
+    with (folder / "log").open("w") as log:
+        processes = []
+        for call in calls:
+            processes.append(subprocess.Popen(call, cwd=folder, env=environment, stdout=log, stderr=log))
+            while not file.exists():
+                assert processes[0].poll() is None, (folder / "log").read_text()
+                time.sleep(0.05)
+        try:
+            yield json.loads(file.read_text())["address"]
+        finally:
+            for process in reversed(processes):
+                process.terminate()
+                process.wait(60)
+
+
+def test_a_cluster_does_the_same(scheduler, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    jobs = units(*["good"] * 12, "raise", "nothing", "killed", "segfault", "hang", *["good"] * 3)
+    refused = run_units(make, iter(jobs), Path("set"), 1, prepare, ("once",), scheduler, limit=3.0)
+    manifest = Manifest(tmp_path / "set")
+    assert refused == 5
+    reasons = manifest.refused()
+    assert reasons["raise#12"] == "ValueError: not a song" and reasons["nothing#13"] == "nothing to label"
+    for unit in ("killed#14", "segfault#15", "hang#16"):
+        assert "worker" in reasons[unit] and "(--limit)" in reasons[unit]
+    chunks = manifest.chunks()
+    assert len(chunks) == 30
+    assert {c.details["folder"] for c in chunks} == {str(tmp_path)}
+    assert {c.details["prepared"] for c in chunks} == {1}
+    assert len({c.details["process"] for c in chunks}) >= 2 and os.getpid() not in {
+        c.details["process"] for c in chunks
+    }
+
+
+def test_a_cluster_renders_the_same_songs(scheduler, library, uninterrupted, tmp_path):
+    done = subprocess.run(command(library, tmp_path / "set", "--scheduler", scheduler), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert state(tmp_path / "set") == uninterrupted
+
+
+def test_a_cluster_that_cannot_prepare_says_why(scheduler, tmp_path, capsys):
+    code = run_command(arguments(tmp_path, "--scheduler", scheduler), make, units("good"), prepare, ("broken",))
+    assert code == 2 and "no kit can be drawn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_ctrl_c_leaves_nothing_half_done(where, scheduler, library, tmp_path):
+    out = tmp_path / "set"
+    extra = ("--jobs", "1") if where == "here" else ("--scheduler", scheduler)
+    process = subprocess.Popen(command(library, out, *extra), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not names(out):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes at once
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told and "the same command goes on from here" in told
+    if where == "here":  # a cluster's workers finish what they have begun
+        assert not [name for name in names(out) if name.endswith(".part")]
+    for _ in range(1000):  # no worker is left, or will be soon
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    pytest.fail("processes are left")
+
+
+def test_no_scheduler_is_said_at_once(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("labelgen.pools.PATIENCE", 0.5)
+    assert run_command(arguments(tmp_path, "--scheduler", "tcp://127.0.0.1:9"), make, units("good")) == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+    assert run_command(arguments(tmp_path, "--scheduler", "nonsense://"), make, units("good")) == 2
+
+
+def test_work_options(capsys):
+    assert arguments(Path()).jobs == len(os.sched_getaffinity(0))
+    for words in (("--jobs", "0"), ("--jobs", "-2"), ("--jobs", "many"), ("--limit", "-1"), ("--limit", "nan")):
+        with pytest.raises(SystemExit) as end:
+            arguments(Path(), *words)
+        assert end.value.code == 2
+    assert "--jobs" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""Every architecture is causal and gives the same result however the stream is cut."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from models import ARCHITECTURES, build  # noqa: E402
+
+SMALL = {"bands": 12, "labels": 3, "channels": 8}
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def network(request):
+    torch.manual_seed(1)
+    net = build(request.param, **SMALL)
+    net.train()
+    for _ in range(3):  # batch statistics that differ from the identity
+        net(frames(4, 40), net.init_state(4))
+    return net.eval()
+
+
+def frames(batch, time):
+    return torch.randn(batch, time, SMALL["bands"]) * 15 - 60
+
+
+def test_steps_equal_the_whole(network):
+    x = frames(2, 50)
+    with torch.no_grad():
+        logits, velocity, _ = network(x, network.init_state(2))
+        state = network.init_state(2)
+        for t in range(50):
+            onset, hardness, state = network.step(x[:, t], state)
+            torch.testing.assert_close(onset, torch.sigmoid(logits[:, t]), atol=2e-6, rtol=0)
+            torch.testing.assert_close(hardness, velocity[:, t], atol=2e-6, rtol=0)
+
+
+def test_future_does_not_matter(network):
+    x = frames(1, 40)
+    y = x.clone()
+    y[:, 25:] += 30
+    with torch.no_grad():
+        a = network(x, network.init_state(1))[0]
+        b = network(y, network.init_state(1))[0]
+    torch.testing.assert_close(a[:, :25], b[:, :25], atol=1e-6, rtol=0)
+    assert (a[:, 25:] - b[:, 25:]).abs().max() > 1e-4
+
+
+def test_state_is_zero_and_fixed_in_shape(network):
+    state = network.init_state(1)
+    assert all((s == 0).all() for s in state)
+    following = network.step(frames(1, 1)[:, 0], state)[2]
+    assert [s.shape for s in following] == [s.shape for s in state]
+
+
+def test_outputs_are_probabilities(network):
+    onset, velocity, _ = network.step(frames(1, 1)[:, 0] + 200, network.init_state(1))
+    assert onset.shape == velocity.shape == (1, SMALL["labels"])
+    for values in (onset, velocity):
+        assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="unknown architecture"):
+        build("oracle")
+    with pytest.raises(ValueError, match="tcn"):
+        build("tcn", heads=3)

@@ -1,0 +1,39 @@
+"""Every script explains itself, called by path or as a module, from any folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("training", "labelgen", "benchmarks", "models", "data/demo")
+FILES = sorted(file for folder in FOLDERS for file in (ROOT / folder).glob("*.py"))
+SCRIPTS = [file for file in FILES if "ArgumentParser(" in file.read_text()]
+
+
+def test_scripts_are_found() -> None:
+    assert {"train.py", "evaluate.py", "export.py", "midi.py", "compose.py"} <= {file.name for file in SCRIPTS}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_file_hides_a_standard_module(file: Path) -> None:
+    """A script's folder comes first on the path."""
+    assert file.stem == "__init__" or file.stem not in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_help(file: Path, tmp_path: Path) -> None:
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    calls = [[file, "-h"], ["-m", module, "-h"]]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *call], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for call in calls
+    ]
+    for process in processes:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert out.startswith("usage:")
+        assert len(out.splitlines()) > 5

@@ -1,0 +1,82 @@
+"""ModelSpec and FeatureSpec: what they refuse, and that nothing is lost in a file."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from tiny_model import SPEC
+
+from dance.errors import SpecError
+from dance.spec import FeatureSpec, ModelSpec
+
+
+def test_json_round_trip():
+    spec = replace(SPEC, features=FeatureSpec(bands=40, f_max=12345.6), thresholds=(0.1, 1 / 3, 0.9))
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def change(**values):
+    return json.dumps({**json.loads(SPEC.to_json()), **values})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        change(format=2),
+        change(features=None),
+        change(features={"bands": 80}),
+        change(surprise=1),
+        json.dumps({k: v for k, v in json.loads(SPEC.to_json()).items() if k != "thresholds"}),
+    ],
+)
+def test_unknown_json(text):
+    with pytest.raises(SpecError):
+        ModelSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"labels": ()},
+        {"labels": ("kick", "kick", "hihat")},
+        {"enabled": ("cowbell",)},
+        {"thresholds": (0.5, 0.5)},
+        {"thresholds": (0.0, 0.5, 0.5)},
+        {"refractory_seconds": ()},
+        {"attack_offset_seconds": (0.01,)},
+        {"sample_rates": ()},
+        {"sample_rates": (44100, 22050)},
+        {"presence_seconds": 0.0},
+        {"maximum_seconds": -1.0},
+    ],
+)
+def test_wrong_model_spec(values):
+    with pytest.raises(SpecError):
+        replace(SPEC, **values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"hop_seconds": 0.0},
+        {"hop_seconds": 0.1},
+        {"attack_seconds": 0.0425},
+        {"f_min": 16000.0},
+        {"bands": 0},
+        {"floor": 0.0},
+    ],
+)
+def test_wrong_feature_spec(values):
+    with pytest.raises(SpecError):
+        FeatureSpec(**values)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_frames_end_on_the_grid(rate):
+    spec = FeatureSpec(hop_seconds=0.0101)
+    ends = [spec.frame_end(frame, rate) for frame in range(10000)]
+    exact = [(frame + 1) * 0.0101 * rate for frame in range(10000)]
+    assert max(abs(a - b) for a, b in zip(ends, exact, strict=True)) <= 0.5 + 1e-6

@@ -1,0 +1,277 @@
+"""Chunks in, a calibrated model file out: the whole road, with a network of a few thousand weights."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import soundfile as sf
+import studio
+
+from dance import Detector, FeatureSpec, ModelSpec
+from dance.features import log_mel
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels  # noqa: E402
+from training import average, calibrate, evaluate, export, train  # noqa: E402
+from training.augment import Augment, remix  # noqa: E402
+from training.dataset import Batches, load_features  # noqa: E402
+from training.loss import DrumLoss, targets  # noqa: E402
+from training.score import Count, match  # noqa: E402
+
+LABELS = ("kick", "snare", "hihat")
+SPEC = FeatureSpec(bands=40)
+
+
+@pytest.fixture(scope="module")
+def chunks(tmp_path_factory):
+    return studio.chunk_set(tmp_path_factory.mktemp("sets") / "grid")
+
+
+@pytest.fixture(scope="module")
+def run(chunks, tmp_path_factory):
+    """Train for a moment; return the run's folder."""
+    out = tmp_path_factory.mktemp("runs")
+    assert train.main(arguments(chunks, out, steps=120)) == 0
+    return out / "run"
+
+
+def arguments(chunks, out, steps):
+    config = {
+        "train": [str(chunks)],
+        "labels": LABELS,
+        "features": asdict(SPEC),
+        "sizes": {"channels": 24, "dilations": [1, 2]},
+        "steps": steps,
+        "epoch_steps": 20,
+        "batch": 8,
+        "seconds": 2.0,
+        "rate": 0.01,
+        "average": 0.9,
+    }
+    (out / "config.json").write_text(json.dumps(config))
+    return ["--config", str(out / "config.json"), "--out", str(out), "--plain", "--workers", "0",
+            "--precision", "32-true"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(run, chunks):
+    path = run / "model.onnx"
+    weights = run / "weights.ckpt"
+    arguments = [str(run / "last.ckpt"), "--out", str(path), "--name", "grid", "--weights", str(weights)]
+    assert export.main(arguments) == 0
+    assert calibrate.main([str(path), str(chunks)]) == 0
+    return path
+
+
+def test_features_are_the_engines_and_labels_lie_in_their_frame(chunks):
+    features = load_features(chunks, SPEC, LABELS)
+    first = sorted(Manifest(chunks).chunks(), key=lambda c: c.name)[0]
+    samples, rate = sf.read(chunks / f"{first.name}.drums.flac", dtype="float32")
+    expected = log_mel(samples, SPEC, rate)
+    np.testing.assert_allclose(features.drums[: len(expected)], expected, atol=0.05)
+    for label in read_labels(chunks / f"{first.name}.tsv"):
+        frame = int(label.time / SPEC.hop_seconds)
+        assert features.velocity[frame, LABELS.index(label.label)] == round(label.velocity * 255)
+    assert features.parts.all() and len(features.backing) == len(features.drums) == len(features.velocity)
+
+
+def test_chunks_of_any_parts_lie_side_by_side(tmp_path):
+    samples = np.random.default_rng(0).normal(0, 0.1, studio.RATE).astype(np.float32)
+    writer, manifest = ChunkWriter(tmp_path, studio.RATE), Manifest(tmp_path)
+    for name, stems in (("a", ("backing",)), ("b", ()), ("c", ("drums",))):
+        writer.write(name, {stem: samples for stem in ("", *stems)}, [] if name == "a" else [Label(0.5, "kick", 1.0)])
+        manifest.add([Chunk(name, name, "test", name, "CC0", "noise", 1.0, 1.0, stems)])
+    features = load_features(tmp_path, SPEC, LABELS)
+    assert features.parts[50].tolist() == [False, True]
+    assert features.parts[150].tolist() == features.parts[250].tolist() == [True, False]
+    assert features.drums[50].max() == -100 and features.backing[150].max() == -100
+    assert np.flatnonzero(features.velocity[:, 0]).tolist() == [150, 250]
+
+
+def test_a_set_without_chunks_says_so(tmp_path):
+    with pytest.raises(ValueError, match="labelgen"):
+        load_features(tmp_path, SPEC, LABELS)
+
+
+def test_batches_depend_on_seed_and_epoch_alone(chunks):
+    def draw(seed, epoch):
+        batches = Batches([load_features(chunks, SPEC, LABELS)], Augment(), 100, 4, 2, seed)
+        batches.epoch = epoch
+        return torch.cat([b["frames"] for b in batches])
+
+    assert torch.equal(draw(0, 0), draw(0, 0))
+    assert not torch.equal(draw(0, 0), draw(0, 1))
+    assert not torch.equal(draw(0, 0), draw(1, 0))
+
+
+def test_remix_keeps_to_its_balance_and_level():
+    plain = Augment(naked=0, drumless=0, balance_db=6, balance_spread_db=0, tone_db=0, dark=0, noise=0,
+                    level_db=(-20, -20))  # fmt: skip
+    drums, backing = torch.full((2, 50, 8), -30.0), torch.full((2, 50, 8), -50.0)
+    velocity = torch.ones(2, 50, 1)
+    mixed = remix(drums, backing, velocity, plain, np.random.default_rng(0))["frames"]
+    total = 10 * torch.log10((10 ** (mixed / 10)).sum(2))
+    torch.testing.assert_close(total, torch.full_like(total, -20), atol=1e-2, rtol=0)
+    # drums 6 dB above backing: the mix lies 10 log10(1 + 10^-0.6) above the drums alone
+    silent = remix(drums, torch.full_like(backing, -100), velocity, plain, np.random.default_rng(0))
+    torch.testing.assert_close(silent["frames"], mixed, atol=1e-2, rtol=0)
+
+
+def test_drumless_crops_lose_drums_and_labels():
+    only = Augment(naked=0, drumless=1.0, tone_db=0, dark=0, noise=0)
+    drums = torch.full((1, 60, 8), -100.0)
+    drums[:, 30] = -10
+    out = remix(drums, torch.full((1, 60, 8), -40.0), torch.ones(1, 60, 2), only, np.random.default_rng(0))
+    assert (out["velocity"] == 0).all()
+    assert out["frames"].std() < 1e-3
+
+
+def test_targets_are_late_by_the_delay_and_have_shoulders():
+    velocity = torch.zeros(1, 10, 1)
+    velocity[0, 3] = 0.8
+    onset, struck = targets(velocity, delay=2)
+    assert onset[0, :, 0].tolist() == [0, 0, 0, 0, 0.5, 1, 0.5, 0, 0, 0]
+    assert struck[0, 4:7, 0].tolist() == pytest.approx([0.8] * 3)
+
+
+def test_loss_prefers_the_truth():
+    velocity = torch.zeros(1, 60, 1)
+    velocity[0, 40] = 0.7
+    loss = DrumLoss(1, 1.0)
+    onset, struck = targets(velocity, 1)
+    right = loss(torch.logit(onset.clamp(1e-3, 1 - 1e-3)), struck, velocity)
+    wrong = loss(torch.zeros(1, 60, 1), torch.zeros(1, 60, 1), velocity)
+    assert right["loss"] < 0.2 * wrong["loss"] and right["velocity"] < 1e-9
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(chunks, tmp_path):
+    def weights(out, stops):
+        out.mkdir()
+        for steps in stops:  # the schedule's length is part of the run: a stop is a limit on epochs
+            config = json.loads(arguments_json(chunks, out))
+            task = train.DrumTask(config)
+            trainer = train.trainer_for(train.TrainConfig.from_dict(config), out, "32-true", "cpu", True, steps)
+            last = out / "last.ckpt"
+            trainer.fit(task, train.Mixes(train.TrainConfig.from_dict(config)),
+                        ckpt_path=str(last) if last.exists() else None)  # fmt: skip
+        return train.DrumTask.load_from_checkpoint(out / "last.ckpt", weights_only=True).network.state_dict()
+
+    whole = weights(tmp_path / "whole", [40])
+    parts = weights(tmp_path / "parts", [20, 40])
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, msg=name)
+
+
+def arguments_json(chunks, out):
+    arguments(chunks, out, steps=40)
+    values = json.loads((out / "config.json").read_text())
+    return json.dumps(asdict(train.TrainConfig.from_dict({**values, "sizes": {"channels": 8, "dilations": [1]}})))
+
+
+def test_checkpoint_carries_its_configuration(run):
+    task = train.DrumTask.load_from_checkpoint(run / "last.ckpt", map_location="cpu", weights_only=True)
+    assert task.config.labels == LABELS and task.config.features == SPEC
+    assert task.network.config.channels == 24
+
+
+def test_weights_alone_are_a_checkpoint_to_begin_from(model, run, chunks, tmp_path):
+    weights = run / "weights.ckpt"
+    assert weights.stat().st_size < (run / "last.ckpt").stat().st_size / 2
+    given = train.DrumTask.load_from_checkpoint(weights, map_location="cpu", weights_only=True)
+    last = train.DrumTask.load_from_checkpoint(run / "last.ckpt", map_location="cpu", weights_only=True)
+    for a, b in zip(given.network.state_dict().values(), last.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    begun = arguments(chunks, tmp_path, steps=2)
+    assert train.main([*begun, "--init", str(weights)]) == 0
+
+
+def test_training_learns_the_grid(model, chunks):
+    spec = Detector.load(model, sample_rate=44100).spec
+    assert isinstance(spec, ModelSpec) and spec.name == "grid"
+    tracks = []
+    for chunk in Manifest(chunks).chunks():
+        detector = Detector.load(model, sample_rate=44100, labels=LABELS)
+        events, seconds = evaluate.detect(detector, chunks / f"{chunk.name}.flac")
+        tracks.append(evaluate.Track(chunk.name, seconds, read_labels(chunks / f"{chunk.name}.tsv"), events))
+    figures = evaluate.score(tracks, LABELS)["labels"]["all"]
+    assert figures["50ms"]["F"] > 0.85
+    assert 0 <= figures["delay_ms"]["median"] < 30
+    assert abs(figures["bias_ms"]) < 6
+
+
+def test_an_export_that_differs_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "PARITY", -1.0)
+    with pytest.raises(RuntimeError, match="differs from torch"):
+        export.main([str(run / "last.ckpt"), "--out", str(tmp_path / "m.onnx")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_calibration_chooses_the_best_threshold_and_the_bias():
+    spec = ModelSpec("t", ("kick",), ("kick",), FeatureSpec(), (44100,), (0.9,), (0.03,), (0.0,))
+    onsets = np.full((400, 1), 0.02, np.float32)
+    labels = []
+    for k in range(20, 380, 40):
+        onsets[k] = 0.6  # reported at (k + 1) * 10 ms, 23 ms after the hit
+        onsets[k + 20] = 0.3  # a false one, lower
+        labels.append(Label((k + 1) * 0.01 - 0.023, "kick", 1.0))
+    spec, ((threshold, counted, offset),) = calibrate.calibrate(spec, [(onsets, labels, 44100)])
+    assert 0.3 < threshold <= 0.6 and counted == Count(len(labels), 0, 0)
+    assert offset == pytest.approx(0.023, abs=1e-3) and spec.attack_offset_seconds == (0.023,)
+
+
+def test_match_is_one_to_one():
+    counted, pairs = match([1.0, 1.04], [1.02, 1.03, 5.0], 0.05)
+    assert counted == Count(2, 1, 0) and len(pairs) == 2
+    assert (counted + Count(0, 0, 1)).recall == pytest.approx(2 / 3)
+
+
+def test_evaluate_reads_both_label_forms(tmp_path):
+    (tmp_path / "a.txt").write_text("0.5 KD\n0.75\tOT\n")
+    assert evaluate.read_truth(tmp_path / "a.txt") == [Label(0.5, "kick", 1.0), Label(0.75, "other", 1.0)]
+    (tmp_path / "b.tsv").write_text("time\tlabel\tvelocity\n0.5\thihat\t0.25\n")
+    assert evaluate.read_truth(tmp_path / "b.tsv") == [Label(0.5, "hihat", 0.25)]
+
+
+def test_evaluate_prints_the_figures(model, chunks, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    code = evaluate.main(["--model", str(model), "--audio", str(chunks), "--only", *LABELS, "--json", str(out)])
+    assert code == 0
+    assert "kick" in capsys.readouterr().out
+    assert json.loads(out.read_text())["labels"]["all"]["50ms"]["F"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        (train, ["--train", "nowhere"]),
+        (export, ["nowhere.ckpt"]),
+        (calibrate, ["nowhere.onnx", "nowhere"]),
+        (evaluate, ["--model", "nowhere.onnx", "--audio", "nowhere"]),
+    ],
+)
+def test_missing_inputs_give_a_line_and_code_2(script, arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert script.main(arguments) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_config_names_are_checked():
+    with pytest.raises(ValueError, match="unknown settings: stepz"):
+        train.TrainConfig.from_dict({"stepz": 3})
+    config = train.TrainConfig(augment=replace(Augment(), level_db=(-3.0, 0.0)))
+    assert train.TrainConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+
+
+def test_average_is_the_mean_of_the_weights(tmp_path):
+    for name, value in (("a", 1.0), ("b", 3.0)):
+        weights = {"w": torch.full((2,), value), "count": torch.tensor(7)}
+        torch.save(
+            {"state_dict": weights, "hyper_parameters": {"x": name}, "pytorch-lightning_version": "2"},
+            tmp_path / f"{name}.ckpt",
+        )
+    mean = average.average([tmp_path / "a.ckpt", tmp_path / "b.ckpt"])
+    assert mean["state_dict"]["w"].tolist() == [2.0, 2.0] and mean["state_dict"]["count"] == 7
+    assert mean["hyper_parameters"] == {"x": "a"}

@@ -1,0 +1,20 @@
+"""Call a function at every drum hit, from the microphone or from a file in real time."""
+
+import argparse
+
+from dance import Detector, Engine, Event, Microphone, SoundFile
+
+
+def on_event(event: Event) -> None:
+    """Do here what should happen at a hit; the next one waits until this returns."""
+    print(f"{event.time:8.3f} s  {event.label:<6}  velocity {event.velocity:.2f}", flush=True)
+
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("file", nargs="?", help="audio file; default: the microphone")
+parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
+options = parser.parse_args()
+
+with SoundFile(options.file, realtime=True) if options.file else Microphone() as source:
+    detector = Detector.load(options.model, sample_rate=source.sample_rate)
+    Engine(source, detector, on_event).run()

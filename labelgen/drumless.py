@@ -1,0 +1,118 @@
+"""Chunks from recordings that hold no drums: their labels are known without listening.
+
+Voices, guitars, pianos and speech teach what a drum is not. The caller vouches for the material; a
+manifest (CSV with ``path kind source licence split``) chooses and names it.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from labelgen.chunks import Chunk, ChunkWriter, chunk_name
+from labelgen.work import add_work_options, positive, run_command
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file and where its chunks go."""
+
+    path: Path
+    key: str
+    source: str
+    licence: str
+    split: str
+    out: Path
+    seconds: float
+    sample_rate: int
+
+
+def cut(recording: Recording) -> list[Chunk]:
+    """Cut one recording into chunks without labels."""
+    writer = ChunkWriter(recording.out, recording.sample_rate)
+    chunks = []
+    with sf.SoundFile(recording.path) as file:
+        while True:
+            block = file.read(int(recording.seconds * file.samplerate), dtype="float32", always_2d=True)
+            if len(block) < file.samplerate:
+                break
+            audio = soxr.resample(block.mean(axis=1), file.samplerate, recording.sample_rate)
+            peak = float(np.abs(audio).max())
+            if peak > 1e-4:
+                name = chunk_name(recording.key, f"{len(chunks):02d}")
+                audio = audio / np.float32(peak)
+                writer.write(name, {"": audio, "backing": audio}, [])
+                chunks.append(
+                    Chunk(
+                        name=name,
+                        unit=recording.key,
+                        source=recording.source,
+                        song=recording.key,
+                        licence=recording.licence,
+                        method="drumless",
+                        confidence=1.0,
+                        seconds=len(audio) / recording.sample_rate,
+                        stems=("backing",),
+                        split=recording.split,
+                    )
+                )
+    return chunks
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python labelgen/drumless.py nodrums/manifest.csv --split train --out data/chunks/drumless",
+    )
+    add = result.add_argument
+    add("manifest", type=Path, help="CSV with the columns path, source, licence, split")
+    add("--split", help="use only recordings of this split")
+    add("--out", type=Path, default=Path("data/chunks/drumless"), help="folder of the set (%(default)s)")
+    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--sample-rate", type=positive(int), default=44100, help="hertz (default: %(default)s)")
+    add_work_options(result)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        with args.manifest.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if args.split in (None, row["split"])]
+        folder = args.manifest.absolute().parent
+        jobs = [
+            (
+                row["path"],
+                Recording(
+                    folder / row["path"],
+                    row["path"],
+                    row["source"],
+                    row["licence"],
+                    row["split"],
+                    args.out.absolute(),
+                    args.seconds,
+                    args.sample_rate,
+                ),
+            )
+            for row in rows
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
+    except KeyError as error:
+        print(f"labelgen: {args.manifest}: the manifest lacks the column {error}", file=sys.stderr)
+        return 2
+    return run_command(args, cut, jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Finding and checking the files of a music library: any size of it, any names in it, whatever is broken in it.
+
+Contents
+--------
+find_files, regular_file
+"""
+
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+
+def find_files(inputs: Iterable[Path], suffixes: Collection[str]) -> Iterator[tuple[str, Path]]:
+    """Yield each file to work on and its key: a path that names it wherever the library lies.
+
+    Folders are searched at any depth, through links, each real folder once, so loops end. A file that was
+    named itself is yielded whatever its suffix. So is a folder that cannot be listed, for whoever reads
+    it to complain of: what is broken has to cost a line, not vanish.
+
+    Parameters
+    ----------
+    inputs : iterable of Path
+        Files and folders. Keys are relative to a single folder, else to what all inputs have in common.
+    suffixes : collection of str
+        Lower case, with the dot.
+    """
+    roots = list(dict.fromkeys(Path(os.path.abspath(path)) for path in inputs))  # noqa: PTH100 (links stay links)
+    folders = [root for root in roots if _is_folder(root)]
+    if len(roots) == 1 and folders:
+        base = roots[0]
+    else:
+        base = Path(os.path.commonpath([root.parent for root in roots])) if roots else Path()
+    seen: set[tuple[int, int]] = set()
+    for root in roots:
+        if root in folders:
+            found = _walk(root, suffixes, seen)
+        else:
+            found = iter(() if any(root.is_relative_to(folder) for folder in folders) else (root,))
+        for path in found:
+            # the same in every locale; bytes that are no UTF-8 stay what they are
+            yield os.fsencode(path.relative_to(base)).decode("utf-8", "surrogateescape"), path
+
+
+def _walk(root: Path, suffixes: Collection[str], seen: set[tuple[int, int]]) -> Iterator[Path]:
+    waiting = [root]
+    while waiting:
+        path = waiting.pop()
+        if not _is_folder(path):
+            if path.suffix.lower() in suffixes:
+                yield path
+            continue
+        status = path.stat()
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            try:
+                waiting += sorted(path.iterdir(), reverse=True)
+            except OSError:
+                yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # its parent may be listed but not entered
+        return False
+
+
+def regular_file(path: Path, largest: int) -> int:
+    """Return the size of the file at `path` in bytes, without opening what might never answer.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular file, empty, or larger than `largest`.
+    OSError
+        If it cannot be reached.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        next(path.iterdir(), None)  # raises where it cannot be listed
+        raise ValueError("a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    if status.st_size == 0:
+        raise ValueError("an empty file")
+    if status.st_size > largest:
+        raise ValueError(f"{status.st_size / 1e6:.1f} MB; at most {largest / 1e6:g} MB are read")
+    return status.st_size

@@ -1,0 +1,278 @@
+"""Drum kits of one-shot samples: drawn from a manifest by source, played note by note.
+
+Audio is mono float32 at the kit's sample rate; velocities are 0..1.
+
+Contents
+--------
+VOICE, voice_of, KitLibrary, Kit
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+import soxr
+
+from labelgen.material import Item
+
+Audio = npt.NDArray[np.float32]
+
+VOICE: dict[int, str] = {
+    **dict.fromkeys((35, 36), "kick"),
+    **dict.fromkeys((38, 40), "snare"),
+    37: "rim",
+    39: "clap",
+    **dict.fromkeys((42, 22), "hat_closed"),
+    44: "hat_pedal",
+    **dict.fromkeys((46, 26), "hat_open"),
+    **dict.fromkeys((41, 43, 45, 47, 48, 50), "tom"),
+    **dict.fromkeys((49, 57), "crash"),
+    **dict.fromkeys((52, 55), "cymbal"),
+    **dict.fromkeys((51, 53, 59), "ride"),
+}
+"""Kind of one-shot for each General MIDI drum note (22, 26: rims of a Roland pad); others are ``perc``."""
+
+FALLBACK = {"hat_pedal": "hat_closed", "hat_open": "crash", "cymbal": "crash", "clap": "snare", "rim": "perc"}
+LEVEL_DB = {  # usual peak levels in a drum mix, relative to the kick
+    "kick": 0.0,
+    "snare": -1.0,
+    "clap": -3.0,
+    "rim": -6.0,
+    "hat_closed": -11.0,
+    "hat_open": -11.0,
+    "hat_pedal": -14.0,
+    "tom": -3.0,
+    "crash": -7.0,
+    "cymbal": -8.0,
+    "ride": -12.0,
+    "perc": -8.0,
+}
+TOM_SEMITONES = {41: -5, 43: -3, 45: -1, 47: 1, 48: 3, 50: 5}
+ROUND_ROBIN = 5  # so many files of one name differing in digits are hits of one drum, not several drums
+
+
+class Hit(NamedTuple):
+    """One note of the drum channel: seconds, General MIDI note, velocity 0..1."""
+
+    time: float
+    note: int
+    velocity: float
+
+
+def voice_of(note: int) -> str:
+    """Return the kind of one-shot that plays General MIDI note `note`."""
+    return VOICE.get(note, "perc")
+
+
+@lru_cache(maxsize=4096)
+def _load(path: Path, sample_rate: int) -> Audio:
+    """Read a one-shot, cut to its attack: label times must be audible times."""
+    audio, rate = sf.read(path, dtype="float32", always_2d=True)
+    mono = audio.mean(axis=1)
+    if rate != sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate)
+    peak = np.abs(mono).max(initial=0.0)
+    if peak == 0:
+        raise ValueError(f"{path}: silent one-shot")
+    start = int(np.argmax(np.abs(mono) > 0.03 * peak))
+    return np.ascontiguousarray(mono[max(0, start - int(0.0005 * sample_rate)) :] / peak)
+
+
+def _weights(counts: list[int]) -> npt.NDArray[np.float64]:
+    """Return probabilities of brands: many files are recordings of a real kit, one each a drum machine's."""
+    weights = np.array(counts, float) ** 0.7
+    return weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class Kit:
+    """One drum kit: for each voice (or note) the alternatives to choose from, hit by hit.
+
+    Attributes
+    ----------
+    sample_rate : int
+    sounds : dict of str to list of array
+        Alternatives for a voice; ``tom`` and ``perc`` also hold entries by note, as ``tom/43``.
+    level : dict of str to float
+        Linear gain per voice.
+    sources : dict of str to str
+        Source of each voice, for the provenance.
+    licences : frozenset of str
+    hardness : float
+        Exponent from velocity to amplitude.
+    """
+
+    sample_rate: int
+    sounds: dict[str, list[Audio]]
+    level: dict[str, float]
+    sources: dict[str, str]
+    licences: frozenset[str]
+    hardness: float = 1.5
+    dull: float = 0.5
+    choke_seconds: float = 0.04
+    _soft: dict[int, Audio] = field(default_factory=dict, compare=False)
+
+    def render(self, hits: Iterable[Hit], seconds: float, rng: np.random.Generator) -> dict[str, Audio]:
+        """Play `hits` and return one track for each voice, `seconds` long.
+
+        A closed or pedalled hat stops an open one.
+        """
+        length = int(seconds * self.sample_rate)
+        tracks: dict[str, Audio] = defaultdict(lambda: np.zeros(length, np.float32))
+        ringing: tuple[int, int] | None = None  # start and end of an open hat
+        fade = int(self.choke_seconds * self.sample_rate)
+        for hit in sorted(hits):
+            voice = voice_of(hit.note)
+            choices = self.sounds.get(f"{voice}/{hit.note}") or self.sounds.get(voice)
+            start = round(hit.time * self.sample_rate)
+            if not choices or not 0 <= start < length:
+                continue
+            if voice.startswith("hat") and ringing and start < ringing[1]:
+                stop = min(start + fade, ringing[1])
+                tail = tracks["hat_open"][start : ringing[1]]
+                tail[: stop - start] *= np.linspace(1, 0, stop - start, dtype=np.float32)
+                tail[stop - start :] = 0
+                ringing = None
+            sound = choices[int(rng.integers(len(choices)))]
+            gain = self.level[voice] * hit.velocity**self.hardness * rng.uniform(0.94, 1.06)
+            part = self._struck(sound, hit.velocity)[: length - start]
+            tracks[voice][start : start + len(part)] += np.float32(gain) * part
+            if voice == "hat_open":
+                ringing = (start, start + len(part))
+        return dict(tracks)
+
+    def plays(self, note: int) -> bool:
+        """Tell whether the kit has a sound for General MIDI note `note`."""
+        voice = voice_of(note)
+        return bool(self.sounds.get(f"{voice}/{note}") or self.sounds.get(voice))
+
+    def _struck(self, sound: Audio, velocity: float) -> Audio:
+        """Soft hits are duller: blend towards a low-passed copy."""
+        amount = self.dull * (1 - velocity)
+        if amount <= 0.02:
+            return sound
+        soft = self._soft.get(id(sound))
+        if soft is None:
+            width = max(3, int(0.00012 * self.sample_rate))
+            soft = np.convolve(sound, np.hanning(width + 2)[1:-1] / np.hanning(width + 2).sum(), "full")
+            soft = self._soft[id(sound)] = soft[: len(sound)].astype(np.float32)
+        return (1 - amount) * sound + np.float32(amount) * soft
+
+
+class KitLibrary:
+    """Draws kits from labelled one-shots.
+
+    Parameters
+    ----------
+    items : iterable of Item
+        One-shots; classes as in `dance.labels.ONE_SHOT`.
+    sample_rate : int
+    """
+
+    def __init__(self, items: Iterable[Item], sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        # voice -> brand -> series (files that differ in digits only)
+        self._shelf: dict[str, dict[str, dict[str, list[Item]]]] = {}
+        for item in items:
+            brand = item.source.split(":")[0] if item.source.startswith("muldjord") else item.source
+            series = f"{item.source}/{re.sub('[0-9]+', '', item.path.stem)}"
+            brands = self._shelf.setdefault(item.cls, {})
+            brands.setdefault(brand, {}).setdefault(series, []).append(item)
+        missing = {"kick", "snare", "hat_closed"} - set(self._shelf)
+        if missing:
+            raise ValueError(f"the one-shots lack {', '.join(sorted(missing))}: no kit can be drawn")
+        count: dict[str, int] = defaultdict(int)
+        for brands in self._shelf.values():
+            for brand, series in brands.items():
+                count[brand] += sum(map(len, series.values()))
+        self._brands = sorted(count)
+        self._share = _weights([count[brand] for brand in self._brands])
+
+    def draw(self, rng: np.random.Generator) -> Kit:
+        """Draw a kit: half of the time one brand completed by others, else every voice for itself."""
+        home = str(rng.choice(self._brands, p=self._share)) if rng.random() < 0.5 else ""
+        sounds: dict[str, list[Audio]] = {}
+        sources: dict[str, str] = {}
+        licences: set[str] = set()
+
+        def put(key: str, voice: str, semitones: float) -> None:
+            items = self._choose(voice, home, rng)
+            if not items:
+                return
+            ratio = 2 ** (semitones / 12)
+            sounds[key] = [self._pitched(_load(item.path, self.sample_rate), ratio) for item in items]
+            sources[key] = items[0].source
+            licences.update(item.licence for item in items)
+
+        for voice in LEVEL_DB:
+            put(voice, voice, float(rng.uniform(-2, 2)))
+        if rng.random() < 0.25:  # layered kicks and snares are common on records
+            self._layer(sounds, "kick", "kick", rng)
+            self._layer(sounds, "snare", "snare", rng)
+        if rng.random() < 0.25:  # and so are kicks with a click of something bright on top
+            click = str(rng.choice(["hat_closed", "perc", "snare", "clap"]))
+            self._layer(sounds, "kick", click, rng, seconds=float(rng.uniform(0.01, 0.06)))
+        for note in range(27, 88):
+            if voice_of(note) == "perc" and rng.random() < 0.9:
+                put(f"perc/{note}", "perc", float(rng.uniform(-2, 2)))
+        for note, semitones in TOM_SEMITONES.items():
+            if "tom" in sounds:
+                ratio = 2 ** (semitones / 12)
+                sounds[f"tom/{note}"] = [self._pitched(sound, ratio) for sound in sounds["tom"]]
+        level = {v: 10 ** ((db + rng.normal(0, 3.0)) / 20) for v, db in LEVEL_DB.items()}
+        return Kit(
+            self.sample_rate,
+            sounds,
+            level,
+            sources,
+            frozenset(licences),
+            hardness=float(rng.uniform(1.0, 2.2)),
+            dull=float(rng.uniform(0.2, 0.9)),
+            choke_seconds=float(rng.uniform(0.02, 0.08)),
+        )
+
+    def _choose(self, voice: str, home: str, rng: np.random.Generator) -> list[Item]:
+        brands = self._shelf.get(voice) or self._shelf.get(FALLBACK.get(voice, ""), {})
+        if not brands:
+            return []
+        names = sorted(brands)
+        share = _weights([sum(map(len, brands[name].values())) for name in names])
+        series = brands[home if home in brands else str(rng.choice(names, p=share))]
+        items = series[str(rng.choice(sorted(series)))]
+        if len(items) >= ROUND_ROBIN:
+            return [items[i] for i in rng.permutation(len(items))[:6]]
+        return [items[int(rng.integers(len(items)))]]
+
+    def _layer(
+        self,
+        sounds: dict[str, list[Audio]],
+        voice: str,
+        other: str,
+        rng: np.random.Generator,
+        seconds: float = np.inf,
+    ) -> None:
+        """Add one sound of voice `other`, or its first `seconds`, to every sound of `voice`."""
+        items = self._choose(other, "", rng)
+        if not items:
+            return
+        added = _load(items[0].path, self.sample_rate) * np.float32(rng.uniform(0.15, 0.8))
+        if seconds * self.sample_rate < len(added):
+            added = added[: int(seconds * self.sample_rate)] * np.linspace(1, 0, int(seconds * self.sample_rate))
+        layered = []
+        for sound in sounds[voice]:
+            both = np.zeros(max(len(sound), len(added)), np.float32)
+            both[: len(sound)] += sound
+            both[: len(added)] += added
+            layered.append(both / np.abs(both).max())
+        sounds[voice] = layered
+
+    def _pitched(self, sound: Audio, ratio: float) -> Audio:
+        """Play faster by `ratio`, as a sampler does."""
+        return soxr.resample(sound, self.sample_rate * ratio, self.sample_rate, quality="MQ").astype(np.float32)

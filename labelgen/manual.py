@@ -1,0 +1,329 @@
+"""Labelled chunks from songs labelled by hand: a MIDI file from a DAW or a label file beside each song.
+
+``song.wav`` goes with ``song.mid`` (or ``.midi``), or with ``song.txt``, ``.tsv``, ``.csv`` or ``.lab``: Audacity's
+label track, Sonic Visualiser's layers, or any lines of time and name, separated by tabs, commas or spaces
+(start and end times both: the start counts). MIDI notes are General MIDI unless ``--map`` says otherwise;
+where no track is on the drum channel, all tracks count, as DAWs export drums on any. Names are those of
+`dance.labels`, of MDB Drums, or what a sample pack would call the drum.
+
+Where the labels lie in the song (`labelgen.align`: a constant offset and a linear drift, up to
+``--offset`` and ``--drift``) is estimated from the audio, applied, and kept in ``details``; labels that do
+not belong to the song are refused with the evidence. Labels are moved together, never one by one:
+a hand knows better than a band-pass. Chunks reach from the first label to the last.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dance.labels import GENERAL_MIDI, LABELS, MDB, ONE_SHOT, OTHER
+from labelgen.align import Alignment, align
+from labelgen.attack import FRAME, RATE, Recording, Rises, rises_of
+from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.files import find_files, regular_file
+from labelgen.midi import performance, read_midi
+from labelgen.packs import class_of
+from labelgen.work import add_work_options, positive, run_command
+
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a")
+MIDI = (".mid", ".midi")
+LISTS = (".txt", ".tsv", ".csv", ".lab")
+LARGEST = 16 << 30  # bytes of a recording
+LARGEST_LIST = 8 << 20  # bytes of a label file
+MOST = 100_000  # labels
+LONGEST = 4 * 3600.0  # seconds of a song
+EDGE = 0.25  # seconds of a chunk before the first label and after the last
+
+Names = Mapping[int | str, str | None]
+"""What notes and names mean: a label, or None to leave them out."""
+
+
+class Mark(NamedTuple):
+    """A label as its file has it; velocity 0 where the file has none."""
+
+    time: float
+    label: str
+    velocity: float
+
+
+def read_map(text: str) -> dict[int | str, str | None]:
+    """Read a note map: JSON, or the name of a file with it, from note numbers or names to labels or null.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or names a label that does not exist.
+    """
+    path = Path(text)
+    try:
+        values = json.loads(text if text.lstrip().startswith("{") else path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--map {text}: neither JSON nor a file with it ({error})") from None
+    allowed = (*LABELS, OTHER, None)
+    if not isinstance(values, dict) or not all(value in allowed for value in values.values()):
+        raise ValueError(f'--map {text}: not of the form {{"36": "kick", "ghost": "snare", "49": null}}; labels are '
+                         f"{', '.join((*LABELS, OTHER))}")  # fmt: skip
+    return {int(k) if k.isdecimal() else _plain(k): v for k, v in values.items()}
+
+
+def read_marks(path: Path, names: Names) -> list[Mark]:
+    """Read a label file of any of the kinds that this module knows, by time.
+
+    Raises
+    ------
+    ValueError
+        If it is none, has no drums, or names that nothing explains.
+    """
+    marks = _from_midi(path, names) if path.suffix.lower() in MIDI else _from_list(path, names)
+    if not marks:
+        raise ValueError(f"{path.name}: no drums in it")
+    if len(marks) > MOST:
+        raise ValueError(f"{path.name}: {len(marks)} labels; at most {MOST} are read")
+    if not all(abs(mark.time) <= LONGEST for mark in (marks[0], marks[-1])):
+        raise ValueError(f"{path.name}: labels at {marks[-1].time / 3600:.1f} hours; is the tempo right?")
+    return marks
+
+
+def _from_midi(path: Path, names: Names) -> list[Mark]:
+    try:
+        midi = read_midi(path)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    if not any(i.is_drum and i.notes for i in midi.instruments):
+        for instrument in midi.instruments:
+            instrument.is_drum = True
+    table: dict[int | str, str | None] = {**GENERAL_MIDI, **names}
+    marks = [Mark(h.time, label, h.velocity) for h in performance(midi) if (label := table.get(h.note, OTHER))]
+    if marks and not any(mark.label in LABELS for mark in marks):
+        raise ValueError(f"{path.name}: no note of a drum; name its notes with --map")
+    return sorted(marks)
+
+
+def _from_list(path: Path, names: Names) -> list[Mark]:
+    try:
+        regular_file(path, LARGEST_LIST)
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path.name}: not a label file ({error})") from None
+    marks = []
+    unknown: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        # Audacity writes a second line, begun by a backslash, for labels with a range of frequencies
+        if not line.strip() or line.startswith(("\\", "#")):
+            continue
+        cells = [c.strip().strip('"') for c in re.split(r"[\t,;]", line)]
+        if len(cells) < 2:
+            cells = line.split(maxsplit=1)
+        try:
+            time = float(cells[0])
+            if not np.isfinite(time):
+                raise ValueError
+        except ValueError:
+            if marks or unknown:
+                raise ValueError(f"{path.name}: line {number} does not begin with a time in seconds") from None
+            continue  # a header
+        words = [c for c in cells[1:] if c and not _is_number(c)]
+        name = words[0] if words else ""
+        label = _meaning(name, names)
+        if label == "":
+            unknown[name] = unknown.get(name, 0) + 1
+        elif label is not None:
+            # TIME LABEL VELOCITY, as chunks have it
+            velocity = float(cells[2]) if len(cells) == 3 and _is_number(cells[2]) and not _is_number(cells[1]) else 0.0
+            marks.append(Mark(time, label, velocity if 0 <= velocity <= 1 else 0.0))
+    if unknown:
+        listed = ", ".join(f"{name or '(nothing)'} ({count} x)" for name, count in sorted(unknown.items())[:8])
+        raise ValueError(f"{path.name}: what is {listed}? Say so with --map, null leaves it out")
+    return sorted(marks)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+
+
+def _meaning(name: str, names: Names) -> str | None:
+    """Return the label that a name means, "" if nothing tells."""
+    plain = _plain(name)
+    if plain in names:
+        return names[plain]
+    if plain in (*LABELS, OTHER):
+        return plain
+    return MDB.get(name.strip().upper()) or ONE_SHOT.get(class_of(name), "")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a worker needs to know."""
+
+    out: Path
+    seconds: float
+    names: Names
+    offset: float
+    drift: float
+    licence: str
+
+
+class Song(NamedTuple):
+    """A recording and its labels."""
+
+    path: Path
+    labels: Path | None
+    key: str
+    source: str
+
+
+def make_chunks(song: Song, options: Options) -> list[Chunk]:
+    """Write the chunks of one song.
+
+    Raises
+    ------
+    ValueError
+        If either file cannot be read, or they do not belong together, with the evidence.
+    """
+    if song.labels is None:
+        raise ValueError(f"no labels beside it: {' or '.join(song.path.stem + s for s in (*MIDI, *LISTS))}")
+    marks = read_marks(song.labels, options.names)
+    regular_file(song.path, LARGEST)
+    recording = Recording(song.path)
+    if recording.seconds > LONGEST:
+        raise ValueError(f"{recording.seconds / 3600:.1f} hours long; at most {LONGEST / 3600:g} are read")
+    rises = rises_of(recording.blocks())
+    found = align([m.time for m in marks], [m.label for m in marks], rises, options.offset, options.drift)
+    if found.refused:
+        raise ValueError(found.refused)
+    labels = place(marks, found, rises)
+    if not labels:
+        raise ValueError("no label lies within the recording")
+    bounds = cuts([label.time for label in labels], recording.seconds, options.seconds)
+    writer = ChunkWriter(options.out, RATE)
+    chunks = []
+    for start, stop in pairwise(bounds):
+        name = chunk_name(song.key, f"{len(chunks):03d}")
+        audio = recording.read(start, stop)
+        inside = [x._replace(time=x.time - start) for x in labels if start <= x.time < stop]
+        writer.write(name, {"": audio}, inside)
+        chunks.append(
+            Chunk(
+                name=name,
+                unit=song.key,
+                source=song.source,
+                song=song.key,
+                licence=options.licence,
+                method="manual",
+                confidence=1.0,
+                seconds=len(audio) / RATE,
+                details={
+                    "start": round(start, 3),
+                    "labels": song.labels.name,
+                    "offset": round(found.offset, 5),
+                    "drift": round(found.drift, 7),
+                    "evidence": found.evidence(),
+                    "rival_offset": None if np.isnan(found.rival) else round(found.rival, 3),
+                },
+            )
+        )
+    return chunks
+
+
+def place(marks: Sequence[Mark], found: Alignment, rises: Rises) -> list[Label]:
+    """Return marks as labels where they lie in the recording; loudness tells the velocity where no file does."""
+    level = np.maximum.reduce([rises.level[band] - rises.level[band].max() for band in rises.level])
+    labels = []
+    for mark in marks:
+        time = found.offset + (1 + found.drift) * mark.time
+        if 0 <= time < rises.seconds:
+            loud = float(level[min(round(time / FRAME), len(level) - 1)])
+            labels.append(Label(time, mark.label, mark.velocity or float(np.clip(10 ** (loud / 40), 0.05, 1))))
+    return sorted(labels)
+
+
+def cuts(times: Sequence[float], seconds: float, longest: float) -> list[float]:
+    """Return where to cut a song labelled at `times`: its ends, and the widest gaps near equal parts of it."""
+    first, last = max(0.0, times[0] - EDGE), min(seconds, times[-1] + EDGE)
+    count = max(1, int(np.ceil((last - first) / longest)))
+    inner = []
+    gaps = np.diff(times)
+    middles = np.asarray(times[:-1]) + gaps / 2
+    for bound in np.linspace(first, last, count + 1)[1:-1]:
+        near = np.flatnonzero(np.abs(middles - bound) < longest / 10)
+        inner.append(float(middles[near[gaps[near].argmax()]]) if len(near) else float(bound))
+    return [first, *inner, last]
+
+
+def find_songs(inputs: Sequence[Path], labels: Path | None = None) -> Iterator[tuple[str, Song]]:
+    """List the recordings of `inputs` with the label file beside each, or with `labels`."""
+    source = inputs[0].absolute().name if len(inputs) == 1 and inputs[0].is_dir() else ""
+    for key, path in find_files(inputs, SOUNDS):
+        beside = (path.with_name(path.stem + suffix) for suffix in (*MIDI, *LISTS))
+        yield key, Song(path, labels or next((p for p in beside if p.exists()), None), key, source or path.parent.name)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python labelgen/manual.py album/ --out data/chunks/album\n"
+        '  python labelgen/manual.py song.wav --labels drums.mid --map \'{"35": null, "37": "snare"}\'\n',
+    )
+    add = result.add_argument
+    add("inputs", nargs="+", type=Path, metavar="SONG", help="recordings, or folders of them at any depth")
+    add("--labels", type=Path, metavar="FILE", help="labels of the one song given, wherever they lie")
+    add("--out", type=Path, default=Path("data/chunks/manual"), help="folder of the set (default: %(default)s)")
+    add("--map", default="{}", metavar="JSON", help="meaning of notes or names that differs from General MIDI "
+        "and the usual names: JSON, or a file with it; null leaves a note out")  # fmt: skip
+    add("--offset", type=positive(float), default=5.0, metavar="SECONDS", help="most that labels may be early or "
+        "late (default: %(default)s)")  # fmt: skip
+    add("--drift", type=positive(float), default=0.01, metavar="SHARE", help="most by which the clocks may differ "
+        "(default: %(default)s)")  # fmt: skip
+    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--licence", default="", help="terms of the recordings, kept with every chunk")
+    add_work_options(result)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    named = [*args.inputs, *([args.labels] if args.labels else [])]
+    missing = [path for path in named if not os.path.lexists(path)]
+    wrong = f"no such file or folder: {missing[0]}" if missing else ""
+    if args.labels and (len(args.inputs) != 1 or args.inputs[0].is_dir()):
+        wrong = wrong or "--labels goes with one song; in a folder, labels have the name of their song"
+    if args.offset > 60 or args.drift > 0.03:
+        wrong = wrong or "--offset can be 60 seconds at most and --drift 0.03"
+    try:
+        names = read_map(args.map)
+    except ValueError as error:
+        names, wrong = {}, wrong or str(error)
+    total = 0 if wrong else sum(1 for _ in find_songs(args.inputs))
+    if not wrong and not total:
+        wrong = f"no recordings ({' '.join(SOUNDS)}) in {args.inputs[0]}"
+    if wrong:
+        print(f"labelgen: {wrong}", file=sys.stderr)
+        return 2
+    options = Options(args.out.absolute(), args.seconds, names, args.offset, args.drift, args.licence)
+    return run_command(args, partial(make_chunks, options=options), find_songs(args.inputs, args.labels), total=total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,348 @@
+"""Labelled chunks from MIDI files: songs with drums on channel 10, rendered with many kits and soundfonts.
+
+Accompaniment goes through FluidSynth; drums through kits of one-shots, or through the soundfont's own
+kits. Labels are the notes. A unit of work is one song in one variant (``--variants``); the seed and
+the song's path decide all of its choices.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mido
+import numpy as np
+import pretty_midi
+
+from dance.labels import GENERAL_MIDI, OTHER
+from labelgen.arrange import arrange
+from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.effects import backing_bus, drum_bus, mix
+from labelgen.files import find_files, regular_file
+from labelgen.kits import Hit, KitLibrary
+from labelgen.material import Item, read_manifest
+from labelgen.synth import SoundFont
+from labelgen.work import add_work_options, positive, run_command
+
+ROLAND_TD = {22: 42, 26: 46, 58: 43}
+"""Rims of a Roland TD kit (Groove MIDI Dataset) as General MIDI notes."""
+SHORTEST = 1.0  # seconds: below this there is nothing to learn from
+# What no song exceeds; the first bounds the time and memory that reading a hostile file can take.
+LARGEST = 1_000_000  # bytes; songs have up to 0.2 million
+MOST_NOTES = 100_000
+LONGEST = 3 * 3600.0  # seconds
+DENSEST = 50.0  # drum hits a second, on average
+SUFFIXES = (".mid", ".midi", ".kar")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a worker needs to know."""
+
+    out: Path
+    oneshots: tuple[Item, ...]
+    soundfonts: tuple[Path, ...]
+    sample_rate: int
+    seconds: float
+    chunks: int
+    seed: int
+    soundfont_drums: float
+    arrange: bool
+    stems: bool
+
+
+@dataclass(frozen=True)
+class Song:
+    """One MIDI file in one variant."""
+
+    path: Path
+    key: str
+    variant: int
+    source: str
+    licence: str
+    split: str
+
+
+class Renderer:
+    """Renders songs; keeps soundfonts and one-shots loaded."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.kits = KitLibrary(options.oneshots, options.sample_rate) if options.oneshots else None
+        self._fonts: dict[Path, SoundFont] = {}
+        self.writer = ChunkWriter(options.out, options.sample_rate)
+
+    def font(self, rng: np.random.Generator, melodic: bool) -> SoundFont:
+        """Draw a soundfont; `melodic` asks for one that has more than drums."""
+        paths = list(self.options.soundfonts)
+        for index in rng.permutation(len(paths)):
+            path = paths[index]
+            if path not in self._fonts:
+                self._fonts[path] = SoundFont(path, self.options.sample_rate)
+            font = self._fonts[path]
+            if font.melodic if melodic else font.drum_presets:
+                return font
+        raise ValueError("no soundfont with the instruments that the song needs")
+
+    def render(self, song: Song) -> list[Chunk]:
+        """Render one song to chunks; none if it has no drums."""
+        options = self.options
+        rng = np.random.default_rng([options.seed, zlib.crc32(song.key.encode(errors="surrogateescape")), song.variant])
+        midi = read_midi(song.path)
+        others = [i for i in midi.instruments if not i.is_drum and i.notes]
+        hits = performance(midi)
+        if not hits:
+            raise ValueError("no drums on channel 10")
+        check_tempo(hits, midi.get_end_time())
+        hits, changes = arrange(hits, rng) if options.arrange else (hits, [])
+        end = max(hit.time for hit in hits) + 0.8
+        starts = self._starts(hits[0].time, end, rng)
+        kit = preset = None
+        if self.kits and rng.random() >= options.soundfont_drums:
+            kit = self.kits.draw(rng)
+        drum_font = None if kit else self.font(rng, melodic=False)
+        if drum_font:
+            preset = drum_font.drum_presets[int(rng.integers(len(drum_font.drum_presets)))]
+        backing_font = self.font(rng, melodic=True) if others else None
+        name = chunk_name(song.key, song.variant)
+        chunks = []
+        for number, start in enumerate(starts):
+            seconds = min(options.seconds, end - start)
+            inside = [h._replace(time=h.time - start) for h in hits if 0 <= h.time - start < seconds - 0.02]
+            if kit:
+                inside = [h for h in inside if kit.plays(h.note)]
+                tracks = kit.render(inside, seconds, rng)
+            else:
+                assert drum_font is not None
+                tracks = {"all": drum_font.render([as_instrument(inside)], 0.0, seconds, preset)}
+            if not inside:
+                continue
+            drums = drum_bus(tracks, options.sample_rate, rng)
+            peak = float(np.abs(drums).max(initial=0))
+            if peak < 1e-4:
+                raise ValueError("the drums are silent with this kit")
+            drums = drums / np.float32(peak)
+            backing = np.zeros_like(drums)
+            if backing_font:
+                dry = backing_font.render(others, start, seconds)[: len(drums)]
+                backing[: len(dry)] = dry
+                backing = backing_bus(backing, options.sample_rate, rng)
+                backing /= np.float32(max(1e-6, np.abs(backing).max()))
+            both, balance = mix(drums, backing, options.sample_rate, rng)
+            audio = {"": both}
+            if options.stems:
+                audio |= {"drums": drums} | ({"backing": backing} if backing_font else {})
+            labels = [Label(h.time, GENERAL_MIDI.get(h.note, OTHER), h.velocity) for h in inside]
+            self.writer.write(f"{name}-{number:02d}", audio, labels)
+            chunks.append(
+                Chunk(
+                    name=f"{name}-{number:02d}",
+                    unit=unit_of(song),
+                    source=song.source,
+                    song=song.key,
+                    licence="; ".join(sorted({song.licence, *(kit.licences if kit else ())} - {""})),
+                    method="midi",
+                    confidence=1.0,
+                    seconds=len(both) / options.sample_rate,
+                    stems=tuple(k for k in audio if k),
+                    seed=options.seed,
+                    split=song.split,
+                    details={
+                        "start": round(start, 3),
+                        "arrangement": changes,
+                        "soundfonts": [f.path.name for f in (drum_font, backing_font) if f],
+                        "drum_preset": preset,
+                        "kit": {k: v for k, v in kit.sources.items() if "/" not in k} if kit else None,
+                        "balance_db": round(balance, 2) if backing_font else None,
+                    },
+                )
+            )
+        return chunks
+
+    def _starts(self, time: float, end: float, rng: np.random.Generator) -> list[float]:
+        """Choose up to `chunks` stretches of the song between its first hit at `time` and `end`."""
+        first = max(0.0, time - 0.3)
+        if end - first < SHORTEST:
+            raise ValueError("shorter than a second")
+        starts = list(np.arange(first, max(first + 0.1, end - SHORTEST), self.options.seconds))
+        if len(starts) > self.options.chunks:
+            keep = sorted(rng.choice(len(starts), self.options.chunks, replace=False))
+            starts = [starts[i] for i in keep]
+        return [float(start) for start in starts]
+
+
+def read_midi(path: Path) -> pretty_midi.PrettyMIDI:
+    """Read a MIDI file; raise ValueError with the reason if it is none, or no song's."""
+    regular_file(path, LARGEST)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # files with tempo events outside track 0 read well enough
+            raw = mido.MidiFile(path)
+            notes = sum(message.type == "note_on" and message.velocity > 0 for track in raw.tracks for message in track)
+            if notes <= MOST_NOTES:
+                return pretty_midi.PrettyMIDI(mido_object=raw)
+    except OSError as error:
+        if error.errno:
+            raise
+        raise ValueError(f"not a readable MIDI file ({error or 'it ends too early'})") from None
+    except Exception as error:  # the parser raises whatever the bytes provoke
+        raise ValueError(f"not a readable MIDI file ({type(error).__name__}: {error})") from None
+    raise ValueError(f"{notes} notes; at most {MOST_NOTES} are read")
+
+
+def check_tempo(hits: Sequence[Hit], end: float) -> None:
+    """Raise ValueError if drums at these times, in a song that ends at `end`, cannot be music."""
+    if end > LONGEST:
+        raise ValueError(f"it lasts {end / 3600:.1f} hours, at most {LONGEST / 3600:g} are read: is the tempo right?")
+    pace = len(hits) / max(SHORTEST, hits[-1].time - hits[0].time)
+    if pace > DENSEST:
+        raise ValueError(f"{pace:.0f} drum hits a second: is the tempo right?")
+
+
+def performance(midi: pretty_midi.PrettyMIDI) -> list[Hit]:
+    """Return the notes of all drum tracks, by time.
+
+    Files that hold nothing but drums and use a Roland pad's rims are read with that pad's note numbers.
+    """
+    drums = [i for i in midi.instruments if i.is_drum and i.notes]
+    notes = [n for i in drums for n in i.notes if n.velocity > 0]
+    alone = len(drums) == sum(bool(i.notes) for i in midi.instruments)
+    table = ROLAND_TD if alone and any(n.pitch in (22, 26) for n in notes) else {}
+    return sorted(Hit(n.start, table.get(n.pitch, n.pitch), n.velocity / 127) for n in notes)
+
+
+def as_instrument(hits: Iterable[Hit]) -> pretty_midi.Instrument:
+    """Return hits as a drum track, for a soundfont to play."""
+    track = pretty_midi.Instrument(0, is_drum=True)
+    track.notes = [pretty_midi.Note(max(1, round(h.velocity * 127)), h.note, h.time, h.time + 0.1) for h in hits]
+    return track
+
+
+def unit_of(song: Song) -> str:
+    """Return the stable name of a unit of work."""
+    return f"{song.key}#{song.variant}"
+
+
+def find_songs(
+    inputs: Sequence[Path], items: Iterable[Item], split: str | None, variants: int
+) -> Iterator[tuple[str, Song]]:
+    """Yield the MIDI files of `inputs` (files or folders) as units, those of another split left out."""
+    known = {os.path.realpath(item.path): item for item in items}
+    sources = [(Path(os.path.abspath(root)), root.name) for root in inputs]  # noqa: PTH100 (links stay links)
+    for key, path in find_files(inputs, SUFFIXES):
+        item = known.get(os.path.realpath(path))
+        if item and split and item.split != split:
+            continue
+        source = item.source if item else next(name for root, name in sources if path.is_relative_to(root))
+        for variant in range(variants):
+            song = Song(path, key, variant, source, item.licence if item else "", item.split if item else "")
+            yield unit_of(song), song
+
+
+def find_soundfonts(folder: Path) -> tuple[Path, ...]:
+    """List the SF2 and SF3 files of a folder, links to the same file once; what is none is named and left out."""
+    fonts = set()
+    for _, path in find_files([folder], (".sf2", ".sf3")):
+        try:
+            with path.open("rb") as file:
+                good = file.read(12)[8:] == b"sfbk"
+        except OSError:
+            good = False
+        if good:
+            fonts.add(path.resolve())
+        else:
+            print(f"labelgen: left out, not a soundfont: {path}", file=sys.stderr)
+    return tuple(sorted(fonts))
+
+
+_renderer: Renderer | None = None  # one for each worker process: soundfonts load once
+
+
+def _setup(options: Options) -> None:
+    global _renderer
+    _renderer = Renderer(options)
+
+
+def _render(song: Song) -> list[Chunk]:
+    assert _renderer is not None
+    return _renderer.render(song)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python labelgen/midi.py ~/lakh/clean_midi --out data/chunks/lakh\n"
+        "  python labelgen/midi.py songs/ --oneshots packs/manifest.csv --split train --stems\n",
+    )
+    add = result.add_argument
+    add("inputs", nargs="+", type=Path, metavar="INPUT", help="MIDI files, or folders of them at any depth")
+    add("--out", type=Path, default=Path("data/chunks/midi"), help="folder of the set (default: %(default)s)")
+    add("--soundfonts", type=Path, default=Path("soundfonts"), help="folder with SF2/SF3 files (%(default)s)")
+    add("--oneshots", type=Path, metavar="CSV", help="manifest of one-shots to draw drum kits from")
+    add("--split", help="use only one-shots, and MIDI files named in the manifest, of this split")
+    add("--soundfont-drums", type=float, default=0.15, metavar="P", help="share of songs whose drums come "
+        "from the soundfont although there are one-shots (default: %(default)s)")  # fmt: skip
+    add("--as-played", action="store_true", help="keep the drummer's arrangement; otherwise some songs lose their "
+        "hats, get a kick under the snare and so on (labelgen/arrange.py)")  # fmt: skip
+    add("--variants", type=positive(int), default=1, help="renderings of each song (default: %(default)s)")
+    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--chunks", type=positive(int), default=4, help="most chunks for a song and variant (default: %(default)s)")
+    add("--stems", action="store_true", help="keep drums and backing beside the mix, for remixing in training")
+    add("--sample-rate", type=positive(int), default=44100, help="hertz (default: %(default)s)")
+    add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
+    add_work_options(result)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        items = read_manifest(args.oneshots) if args.oneshots else []
+    except (OSError, ValueError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
+    shots = tuple(
+        i for i in items if i.path.suffix != ".mid" and not i.cls.startswith("midi") and args.split in (None, i.split)
+    )
+    fonts = find_soundfonts(args.soundfonts) if args.soundfonts.is_dir() else ()
+    if not fonts:
+        print(
+            f"labelgen: no soundfont in {args.soundfonts}; name a folder with --soundfonts, on Debian for "
+            "example /usr/share/sounds after `apt-get install fluid-soundfont-gm`",
+            file=sys.stderr,
+        )
+        return 2
+    missing = [path for path in args.inputs if not os.path.lexists(path)]
+    if missing:
+        print(f"labelgen: no such file or folder: {missing[0]}", file=sys.stderr)
+        return 2
+    total = sum(1 for _ in find_songs(args.inputs, items, args.split, args.variants))
+    if not total:
+        print(f"labelgen: no MIDI files ({' '.join(SUFFIXES)}) in {args.inputs[0]}", file=sys.stderr)
+        return 2
+    options = Options(
+        args.out.absolute(),
+        shots,
+        fonts,
+        args.sample_rate,
+        args.seconds,
+        args.chunks,
+        args.seed,
+        args.soundfont_drums,
+        not args.as_played,
+        args.stems,
+    )
+    songs = find_songs(args.inputs, items, args.split, args.variants)
+    return run_command(args, _render, songs, _setup, (options,), total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""Sample packs of any kind as a manifest of one-shots: the class is read from folder and file names.
+
+A name is split into words (at anything that is no letter, at digits, at capitals inside a word). The file
+name decides; if it says nothing, the nearest folder that does. Words are looked up in `WORDS` and pairs of
+neighbouring words in `PAIRS`, pairs first, words of two letters last; of several that match, the one
+with the highest `RANK` wins, so "snare side stick" is a rim and "kick OH" a kick. What no word explains
+is listed and left out, and so are loops: names with a tempo ("120bpm") or the word loop, fill, break,
+beat or groove, and files longer than ``--longest``.
+
+The manifest (CSV: path class source licence split) serves ``labelgen/midi.py --oneshots`` and
+``training/train_shreds.py --oneshots``. `source` is the pack, a folder directly below the one given; the
+split is drawn per pack, never per file: kits of ``test`` are never heard in training.
+"""
+
+import argparse
+import csv
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import soundfile as sf
+
+from labelgen.chunks import digest, whole
+
+PAIRS: dict[tuple[str, str], str] = {
+    **dict.fromkeys(
+        [("bass", "drum"), ("kick", "drum"), ("bass", "dr")],
+        "kick",
+    ),
+    **dict.fromkeys([("snare", "drum"), ("snare", "rim"), ("rim", "shot")], "snare"),
+    **dict.fromkeys([("hand", "clap"), ("finger", "snap"), ("clap", "snare")], "clap"),
+    **dict.fromkeys([("side", "stick"), ("cross", "stick"), ("rim", "click"), ("stick", "click")], "rim"),
+    **dict.fromkeys(
+        [("closed", "hat"), ("closed", "hihat"), ("closed", "hh"), ("hat", "closed"), ("hihat", "closed"),
+         ("hh", "closed"), ("hat", "cl"), ("hihat", "cl"), ("hat", "tight"), ("hh", "c"), ("hat", "c"),
+         ("cymbal", "closed")],
+        "hat_closed",
+    ),
+    **dict.fromkeys(
+        [("open", "hat"), ("open", "hihat"), ("open", "hh"), ("hat", "open"), ("hihat", "open"), ("hh", "open"),
+         ("hat", "op"), ("hihat", "op"), ("hat", "half"), ("hh", "o"), ("hat", "o"), ("half", "open"),
+         ("cymbal", "open")],
+        "hat_open",
+    ),
+    **dict.fromkeys(
+        [("pedal", "hat"), ("pedal", "hihat"), ("hat", "pedal"), ("hihat", "pedal"), ("hh", "pedal"),
+         ("foot", "hat"), ("hat", "foot"), ("hh", "foot"), ("hat", "chick"), ("hh", "p"), ("cymbal", "pedal")],
+        "hat_pedal",
+    ),
+    **dict.fromkeys([("floor", "tom"), ("rack", "tom"), ("low", "tom"), ("mid", "tom"), ("hi", "tom")], "tom"),
+    ("ride", "bell"): "ride",
+    ("cow", "bell"): "perc",
+    ("wood", "block"): "perc",
+    ("ride", "crash"): "ride",
+    ("crash", "ride"): "ride",
+}  # fmt: skip
+"""Class of two neighbouring words (plural and singular alike)."""
+
+WORDS: dict[str, str] = {
+    **dict.fromkeys(["kick", "kik", "kck", "bd", "bassdrum", "kd", "kickdrum", "kdrum"], "kick"),
+    **dict.fromkeys(["snare", "snr", "sd", "sn", "snaredrum", "rimshot", "caixa"], "snare"),
+    **dict.fromkeys(["clap", "clp", "cp", "handclap", "snap"], "clap"),
+    **dict.fromkeys(["closedhat", "hihatclosed", "chh", "hhc", "hatc", "closedhh", "clhat", "hc", "ch"], "hat_closed"),
+    **dict.fromkeys(["openhat", "hihatopen", "ohh", "hho", "hato", "openhh", "ophat", "ho", "oh"], "hat_open"),
+    **dict.fromkeys(["pedalhat", "hihatpedal", "phh", "hhp", "hhf", "hf"], "hat_pedal"),
+    **dict.fromkeys(["hat", "hihat", "hh", "highhat"], "hat_closed"),
+    **dict.fromkeys(["tom", "toms", "tomtom", "lt", "mt", "ht", "ft", "floortom"], "tom"),
+    **dict.fromkeys(["crash", "crsh"], "crash"),
+    **dict.fromkeys(["ride", "rd"], "ride"),
+    **dict.fromkeys(["cymbal", "cymb", "cym", "cy", "china", "splash"], "cymbal"),
+    **dict.fromkeys(["rim", "sidestick", "xstick", "rs", "rimclick"], "rim"),
+    **dict.fromkeys(
+        ["perc", "percussion", "shaker", "shake", "tambourine", "tamb", "cowbell", "conga", "bongo", "clave", "claves",
+         "woodblock", "triangle", "maraca", "maracas", "cabasa", "guiro", "agogo", "timbale", "timbales", "djembe",
+         "tabla", "cajon", "block", "bell", "vibraslap", "whistle", "cuica", "surdo", "stick", "sticks", "cb", "ma"],
+        "perc",
+    ),
+}  # fmt: skip
+"""Class of one word."""
+
+RANK = ("rim", "hat_pedal", "hat_open", "ride", "hat_closed", "crash", "cymbal", "tom", "clap", "snare", "kick", "perc")
+"""Of several classes in one name the first here wins: the rarer word says more."""
+
+LOOP = re.compile(r"loop|fill|break|beat|groove|\d{2,3}[ _-]?bpm", re.IGNORECASE)
+SUFFIXES = {".wav", ".wave", ".aif", ".aiff", ".flac", ".ogg", ".mp3"}
+LONGEST = 6.0
+
+
+class Sample(NamedTuple):
+    """One file of a pack and what it is; an empty `cls` and the `reason` where that is not known."""
+
+    path: Path
+    pack: str
+    cls: str
+    reason: str
+
+
+def words_of(name: str) -> list[str]:
+    """Split a name into lower-case words, plurals made singular."""
+    name = re.sub(r"hi[ _-]?hat|high[ _-]?hat", "Hihat", name, flags=re.IGNORECASE)
+    name = re.sub(r"(?<![A-Za-z])HH(?=[a-z])", "HH ", name)
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
+    return [p[:-1] if p.endswith("s") and len(p) > 3 and p[:-1] in WORDS else p for p in map(str.lower, parts)]
+
+
+def class_of(name: str) -> str:
+    """Return the class that a file's or folder's name tells, or nothing."""
+    words = words_of(name)
+    pairs = [PAIRS[pair] for pair in pairwise(words) if pair in PAIRS]
+    known = [word for word in words if word in WORDS]
+    # two letters are often something else: OH is an open hat, or an overhead microphone
+    found = pairs or [WORDS[w] for w in known if len(w) > 2] or [WORDS[w] for w in known]
+    return min(found, key=RANK.index) if found else ""
+
+
+def read_packs(root: Path, longest: float = LONGEST) -> Iterator[Sample]:
+    """Yield every audio file below `root` (links to folders are not followed), sorted by path."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder) / name
+            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
+                continue
+            inner = path.relative_to(root)
+            pack = inner.parts[0] if len(inner.parts) > 1 else root.resolve().name
+            if LOOP.search(path.stem):
+                yield Sample(path, pack, "", "a loop, by its name")
+                continue
+            # from the file outwards; the pack's own name ("808 Snares Vol. 2") only if nothing else tells
+            told = (class_of(part) for part in [path.stem, *reversed(inner.parts[:-1])])
+            cls = next(filter(None, told), "")
+            reason = "" if cls else "no known word in its name"
+            try:
+                about = sf.info(path)
+                if about.duration > longest:
+                    cls, reason = "", f"{about.duration:.1f} s long, more than --longest"
+                elif not about.frames:
+                    cls, reason = "", "no samples"
+            except (sf.LibsndfileError, OSError) as error:
+                cls, reason = "", f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')})"
+            yield Sample(path, pack, cls, reason)
+
+
+def split_of(pack: str, share: float) -> str:
+    """Return ``test`` for about `share` of all packs, always the same ones, else ``train``."""
+    return "test" if digest(pack) % 1000 < 1000 * share else "train"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python labelgen/packs.py ~/samples --out packs.csv --licence CC0",
+    )
+    add = result.add_argument
+    add("folder", type=Path, help="folder of sample packs, one folder each")
+    add("--out", type=Path, default=Path("packs.csv"), help="manifest to write (default: %(default)s)")
+    add("--licence", default="", help="terms of these packs, written to every line")
+    add("--test", type=float, default=0.15, metavar="SHARE", help="of the packs (default: %(default)s)")
+    add("--longest", type=float, default=LONGEST, metavar="SECONDS", help="of a one-shot (default: %(default)s)")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    if not args.folder.is_dir():
+        print(f"labelgen: no such folder: {args.folder}", file=sys.stderr)
+        return 2
+    samples = list(read_packs(args.folder, args.longest))
+    known = [sample for sample in samples if sample.cls]
+    for sample in samples:
+        if not sample.cls:
+            print(f"left out {sample.path}: {sample.reason}", file=sys.stderr)
+    if not known:
+        print(f"labelgen: no one-shots in {args.folder}", file=sys.stderr)
+        return 2
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with whole(args.out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "class", "source", "licence", "split"])
+        for sample in known:
+            # relative where it can be: the manifest and its packs may move together
+            path = os.path.relpath(sample.path, args.out.parent)
+            writer.writerow([path, sample.cls, sample.pack, args.licence, split_of(sample.pack, args.test)])
+    for cls, count in Counter(sample.cls for sample in known).most_common():
+        print(f"{cls:12}{count:6}")
+    print(f"{args.out}: {len(known)} one-shots of {len({s.pack for s in known})} packs, "
+          f"{len(samples) - len(known)} left out")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""A MIDI song through FluidSynth: any instruments of it, any stretch of time, one soundfont.
+
+Contents
+--------
+SoundFont
+"""
+
+import ctypes
+from collections.abc import Iterable
+from pathlib import Path
+
+import fluidsynth
+import numpy as np
+import numpy.typing as npt
+import pretty_midi
+
+Audio = npt.NDArray[np.float32]
+DRUM_CHANNEL = 9
+KEPT_CONTROLS = (1, 7, 10, 11, 64)  # modulation, volume, pan, expression, sustain
+BLOCK = 64  # FluidSynth starts notes on the edges of its internal blocks of so many samples
+PRE_ROLL = 1.0  # seconds rendered and thrown away, so that notes already sounding are heard
+
+# pyfluidsynth wraps only the 16-bit writer, whose dither differs from run to run
+_write_float = fluidsynth.cfunc(
+    "fluid_synth_write_float",
+    ctypes.c_int,
+    ("synth", ctypes.c_void_p, 1),
+    ("len", ctypes.c_int, 1),
+    ("lout", ctypes.c_void_p, 1),
+    ("loff", ctypes.c_int, 1),
+    ("lincr", ctypes.c_int, 1),
+    ("rout", ctypes.c_void_p, 1),
+    ("roff", ctypes.c_int, 1),
+    ("rincr", ctypes.c_int, 1),
+)
+
+_get_sfont = fluidsynth.cfunc(
+    "fluid_synth_get_sfont_by_id", ctypes.c_void_p, ("synth", ctypes.c_void_p, 1), ("id", ctypes.c_int, 1)
+)
+_remove_sfont = fluidsynth.cfunc(
+    "fluid_synth_remove_sfont", ctypes.c_int, ("synth", ctypes.c_void_p, 1), ("sfont", ctypes.c_void_p, 1)
+)
+_add_sfont = fluidsynth.cfunc(
+    "fluid_synth_add_sfont", ctypes.c_int, ("synth", ctypes.c_void_p, 1), ("sfont", ctypes.c_void_p, 1)
+)
+
+
+class SoundFont:
+    """One loaded soundfont; loading is slow, rendering is fast: keep it.
+
+    The same call gives the same samples, whatever was rendered before.
+
+    Parameters
+    ----------
+    path : Path
+        An SF2 or SF3 file.
+    sample_rate : int
+
+    Raises
+    ------
+    ValueError
+        If FluidSynth cannot read the file.
+    """
+
+    def __init__(self, path: Path, sample_rate: int) -> None:
+        self.path = path
+        self.sample_rate = sample_rate
+        self._synth = self._new_synth()
+        self._id = self._synth.sfload(str(path))
+        if self._id < 0:
+            raise ValueError(f"{path}: FluidSynth cannot read this soundfont")
+        self.drum_presets = [(128, p) for p in range(128) if self._synth.sfpreset_name(self._id, 128, p)] or [
+            (0, p) for p in range(128) if self._synth.sfpreset_name(self._id, 0, p)
+        ]
+        self.melodic = bool(self._synth.sfpreset_name(self._id, 0, 32))
+
+    def _new_synth(self) -> fluidsynth.Synth:
+        synth = fluidsynth.Synth(gain=0.4, samplerate=float(self.sample_rate))
+        # their oscillators run on between renderings; `labelgen.effects` has rooms of its own
+        synth.setting("synth.reverb.active", 0)
+        synth.setting("synth.chorus.active", 0)
+        return synth
+
+    def _renew(self) -> None:
+        """Move the loaded file to a new synthesizer: a used one remembers the gain of each voice's last note."""
+        old, self._synth = self._synth, self._new_synth()
+        loaded = _get_sfont(old.synth, self._id)
+        _remove_sfont(old.synth, loaded)
+        self._id = _add_sfont(self._synth.synth, loaded)
+        old.delete()
+
+    def render(
+        self,
+        instruments: Iterable[pretty_midi.Instrument],
+        start: float,
+        seconds: float,
+        drum_preset: tuple[int, int] | None = None,
+    ) -> Audio:
+        """Return mono audio of `instruments` from `start` on, `seconds` long.
+
+        Parameters
+        ----------
+        instruments : iterable of pretty_midi.Instrument
+        start, seconds : float
+        drum_preset : (bank, program), optional
+            Kit for drum instruments; the soundfont's first one if omitted.
+        """
+        self._renew()
+        synth = self._synth
+        begin = max(0.0, start - PRE_ROLL)
+        end = start + seconds
+        events: list[tuple[float, int, tuple[int, ...]]] = []  # (time, order, message)
+        melodic = [c for c in range(16) if c != DRUM_CHANNEL]
+        for index, instrument in enumerate(instruments):
+            if instrument.is_drum:
+                channel = DRUM_CHANNEL
+                bank, program = drum_preset or self.drum_presets[0]
+            else:
+                channel, bank, program = melodic[index % len(melodic)], 0, instrument.program
+            if synth.program_select(channel, self._id, bank, program) != 0:
+                synth.program_select(channel, self._id, bank, 0)
+            for control in instrument.control_changes:
+                if control.number in KEPT_CONTROLS and control.time < end:
+                    events.append((max(begin, control.time), 0, (0, channel, control.number, control.value)))
+            for bend in instrument.pitch_bends:
+                if bend.time < end:
+                    events.append((max(begin, bend.time), 0, (1, channel, bend.pitch)))
+            for note in instrument.notes:
+                if note.end > begin and note.start < end and note.velocity > 0:
+                    events.append((max(begin, note.start), 2, (2, channel, note.pitch, note.velocity)))
+                    events.append((min(end, note.end), 1, (3, channel, note.pitch)))
+        events.sort()
+        total = round((end - begin) * self.sample_rate)
+        stereo = np.zeros((-(-total // BLOCK) * BLOCK, 2), np.float32)  # ends on an edge: the next begins there
+        done = 0
+        for time, _, message in events:
+            due = min(total, round((time - begin) * self.sample_rate))
+            self._write(stereo[done:due])
+            done = max(done, due)
+            self._send(message)
+        self._write(stereo[done:])
+        skip = round((start - begin) * self.sample_rate)
+        return stereo[skip : skip + round(seconds * self.sample_rate)].mean(axis=1)
+
+    def _write(self, stereo: Audio) -> None:
+        if len(stereo):
+            at = stereo.ctypes.data_as(ctypes.c_void_p)
+            _write_float(self._synth.synth, len(stereo), at, 0, 2, at, 1, 2)
+
+    def _send(self, message: tuple[int, ...]) -> None:
+        kind, channel, *values = message
+        if kind == 0:
+            self._synth.cc(channel, *values)
+        elif kind == 1:
+            self._synth.pitch_bend(channel, values[0])
+        elif kind == 2:
+            self._synth.noteon(channel, *values)
+        else:
+            self._synth.noteoff(channel, values[0])

@@ -1,0 +1,226 @@
+"""Many independent units of work: in parallel here or on a cluster, with a bar, resumable; a bad unit costs a line.
+
+A script calls `add_work_options` on its parser and returns what `run_command` returns. Jobs may come
+from a generator: they are drawn as they are needed, so memory does not grow with their number.
+
+Contents
+--------
+add_work_options, run_command, run_units, positive
+"""
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sized
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from labelgen.chunks import BusyError, Chunk, Manifest, digest, remove_stale
+from labelgen.pools import Cluster, Pool, Processes, WorkError
+
+Job = TypeVar("Job")
+Number = TypeVar("Number", int, float)
+
+
+def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
+    """Return a type for argparse: a number of `kind` above zero."""
+
+    def read(text: str) -> Number:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text} is not a number above zero")
+        return value
+
+    read.__name__ = kind.__name__
+    return read
+
+
+def _limit(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
+    return value
+
+
+def add_work_options(parser: argparse.ArgumentParser, limit: float = 600.0) -> None:
+    """Add the options that all sources of labels share: ``--jobs --scheduler --limit --retry``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    limit : float
+        Default of ``--limit``, seconds for one unit; 0 for none.
+    """
+    group = parser.add_argument_group("work")
+    add = group.add_argument
+    add("--jobs", type=positive(int), default=len(os.sched_getaffinity(0)), metavar="N",
+        help="processes on this machine (default: its cores, %(default)s here)")  # fmt: skip
+    add("--scheduler", metavar="ADDRESS", help="work on a Dask cluster instead, for example tcp://host:8786; "
+        "its workers (`dask worker ADDRESS --nworkers N --nthreads 1`) need the same files, same paths")  # fmt: skip
+    add("--limit", type=_limit, default=limit, metavar="SECONDS",
+        help="give up on a file after so long; 0 for never (default: %(default)g)")  # fmt: skip
+    add("--retry", action="store_true", help="try again what an earlier run refused")
+
+
+def run_command(
+    args: argparse.Namespace,
+    make: Callable[[Job], list[Chunk]],
+    jobs: Iterable[tuple[str, Job]],
+    setup: Callable[..., None] | None = None,
+    setup_args: Iterable[object] = (),
+    total: int | None = None,
+) -> int:
+    """Run `make` over `jobs` as the command line says, and return the exit code.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        With ``out`` and what `add_work_options` adds.
+    make, jobs, setup, setup_args, total
+        As for `run_units`.
+
+    Returns
+    -------
+    int
+        0, refused units or not; 2 where the work cannot go on; 130 after Ctrl-C.
+    """
+    try:
+        run_units(
+            make,
+            jobs,
+            args.out,
+            args.jobs,
+            setup,
+            setup_args,
+            args.scheduler,
+            total=total,
+            limit=args.limit or None,
+            retry=args.retry,
+        )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (WorkError, BusyError, OSError, ValueError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run_units(
+    make: Callable[[Job], list[Chunk]],
+    jobs: Iterable[tuple[str, Job]],
+    out: Path,
+    workers: int,
+    setup: Callable[..., None] | None = None,
+    setup_args: Iterable[object] = (),
+    scheduler: str | None = None,
+    *,
+    total: int | None = None,
+    limit: float | None = None,
+    retry: bool = False,
+) -> int:
+    """Run `make` over `jobs` that the manifest of `out` does not name yet.
+
+    Parameters
+    ----------
+    make : callable
+        From a job to its finished chunks; raises, or returns none, where there is nothing to get.
+    jobs : iterable of (unit, job)
+        Unit names are unique and stable between runs.
+    out : Path
+        The set of chunks.
+    workers : int
+        Processes on this machine.
+    setup, setup_args
+        Called once in each process.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers do the work instead.
+    total : int, optional
+        Number of jobs, for the bar, where `jobs` cannot tell.
+    limit : float, optional
+        Seconds after which a unit is given up.
+    retry : bool
+        Whether to try again what was refused before.
+
+    Returns
+    -------
+    int
+        Number of refused units.
+
+    Raises
+    ------
+    BusyError
+        If another run is writing to `out`.
+    WorkError
+        If the work cannot go on: the setup failed, the disk is full, the cluster is gone.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest(out)
+    if total is None and isinstance(jobs, Sized):
+        total = len(jobs)
+    started = time.monotonic()
+    made = units = before = refused = 0
+    with manifest.claim(), tqdm(total=total, unit="song", dynamic_ncols=True) as bar:
+        remove_stale(out)
+        done = manifest.digests(refused=not retry)
+        todo = iter(jobs)
+        exhausted = False
+        pool: Pool
+        if scheduler:
+            pool = Cluster(scheduler, make, setup, setup_args, limit)
+        else:
+            pool = Processes(make, setup, setup_args, workers, limit)
+        try:
+            pending = 0
+            while True:
+                while not exhausted and pending < pool.slots:
+                    unit, job = next(todo, (None, None))
+                    if unit is None:
+                        exhausted = True
+                    elif _among(done, unit):
+                        before += 1
+                        bar.initial += 1  # the bar's pace is that of this run
+                        bar.update()
+                    else:
+                        pool.submit(unit, job)
+                        pending += 1
+                if not pending:
+                    break
+                unit, outcome = pool.next()
+                pending -= 1
+                if outcome.stop:
+                    raise WorkError(outcome.stop)
+                if outcome.chunks:
+                    manifest.add(outcome.chunks)
+                    made += len(outcome.chunks)
+                    units += 1
+                else:
+                    refused += 1
+                    manifest.refuse(unit, outcome.refused)
+                    bar.write(f"refused {_printable(unit)}: {_printable(outcome.refused)}", file=sys.stderr)
+                bar.set_postfix(chunks=made, refused=refused, refresh=False)
+                bar.update()
+        finally:
+            pool.close()
+            remove_stale(out)
+    minutes = (time.monotonic() - started) / 60
+    summary = f"{out}: {made} chunks of {units} songs in {minutes:.1f} minutes, {refused} refused"
+    print(summary + (f", {before} done before" if before else ""), file=sys.stderr)
+    return refused
+
+
+def _among(done: np.ndarray, unit: str) -> bool:
+    value = np.uint64(digest(unit))
+    at = int(np.searchsorted(done, value))
+    return at < len(done) and bool(done[at] == value)
+
+
+def _printable(text: str) -> str:
+    """Return `text` fit for one line of any terminal: file names may hold anything."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -1,0 +1,56 @@
+"""What every network first does with a log-mel frame: level, rise, and level against its recent mean.
+
+The level tells the timbre, the rise the attack, and the difference from a running mean finds drums in
+mixes that are dark or loud throughout. Frames are in dB as `dance.features.LogMel` gives them; silence
+maps to 0.
+
+Contents
+--------
+Frontend
+"""
+
+import torch
+from torch import Tensor, nn
+
+SILENCE_DB = -100.0
+SCALE_DB = 30.0
+
+
+class Frontend(nn.Module):
+    """Turn frames [batch, time, bands] in dB into inputs [batch, time, 3 * bands].
+
+    Parameters
+    ----------
+    bands : int
+    mean_frames : float
+        Time constant of the running mean in frames.
+    """
+
+    def __init__(self, bands: int, mean_frames: float) -> None:
+        super().__init__()
+        self.bands = bands
+        self.decay = 1 - 1 / mean_frames
+
+    def init_state(self, batch: int) -> list[Tensor]:
+        """Return the state of a stream in silence: last level and running mean."""
+        return [torch.zeros(batch, self.bands), torch.zeros(batch, self.bands)]
+
+    def forward(self, frames: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return inputs and the next state; any number of frames, in a row equal to one by one."""
+        last, mean = state
+        level = (frames - SILENCE_DB) / SCALE_DB
+        before = torch.cat([last[:, None], level[:, :-1]], dim=1)
+        rise = torch.relu(level - before)
+        means = self._running_mean(level, mean)
+        return torch.cat([level, 2 * rise, level - means], dim=-1), [level[:, -1], means[:, -1]]
+
+    def _running_mean(self, level: Tensor, mean: Tensor) -> Tensor:
+        time = level.shape[1]
+        if time == 1:
+            return self.decay * mean[:, None] + (1 - self.decay) * level
+        # the recursion unrolled: a lower triangular matrix of decays, fast for training's short crops
+        lag = torch.arange(time, device=level.device)
+        power = lag[:, None] - lag[None, :]
+        weights = torch.where(power >= 0, (1 - self.decay) * self.decay ** power.clamp(min=0).float(), 0.0)
+        start = self.decay ** (lag + 1).float()
+        return torch.einsum("tu,bun->btn", weights, level) + start[None, :, None] * mean[:, None]

@@ -1,0 +1,107 @@
+"""A causal temporal convolutional network: dilated residual blocks over log-mel frames.
+
+After Bai, Kolter & Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for
+Sequence Modeling" (2018), with batch normalisation, which costs nothing once exported.
+
+Contents
+--------
+TCNConfig, TCN
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.base import DrumNet, Heads, State
+from models.frontend import Frontend
+
+
+@dataclass(frozen=True)
+class TCNConfig:
+    """Sizes of a `TCN`.
+
+    Attributes
+    ----------
+    bands, labels : int
+    channels : int
+        Width of the residual stream.
+    dilations : tuple of int
+        One block each.
+    dropout : float
+    mean_frames : float
+        Time constant of the frontend's running mean.
+    """
+
+    bands: int = 80
+    labels: int = 5
+    channels: int = 96
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8, 16)
+    dropout: float = 0.1
+    mean_frames: float = 200.0
+
+
+class CausalConv(nn.Module):
+    """A convolution over time that sees only the past; its state is the frames it still needs."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(inputs, outputs, kernel, dilation=dilation, bias=False)
+        self.shape = (inputs, (kernel - 1) * dilation)
+
+    def init_state(self, batch: int) -> Tensor:
+        """Return zeros [batch, inputs, history]."""
+        return torch.zeros(batch, *self.shape)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [batch, inputs, time] to [batch, outputs, time]."""
+        padded = torch.cat([state.to(x.dtype), x], dim=2)
+        return self.conv(padded), padded[:, :, -self.shape[1] :]
+
+
+class Block(nn.Module):
+    """Dilated convolution, normalisation, rectifier, 1x1 convolution, around a residual stream."""
+
+    def __init__(self, channels: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.past = CausalConv(channels, channels, 3, dilation)
+        self.norm = nn.BatchNorm1d(channels)
+        self.mix = nn.Conv1d(channels, channels, 1)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [batch, channels, time] to the same shape."""
+        y, state = self.past(x, state)
+        y = self.mix(self.drop(torch.relu(self.norm(y))))
+        return x + y, state
+
+
+class TCN(DrumNet):
+    """Frontend, a causal convolution, dilated blocks, heads."""
+
+    def __init__(self, config: TCNConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.bands, self.labels = config.bands, config.labels
+        self.frontend = Frontend(config.bands, config.mean_frames)
+        self.stem = CausalConv(3 * config.bands, config.channels, 3, 1)
+        self.norm = nn.BatchNorm1d(config.channels)
+        self.blocks = nn.ModuleList(Block(config.channels, d, config.dropout) for d in config.dilations)
+        self.heads = Heads(config.channels, config.labels)
+
+    def init_state(self, batch: int = 1) -> State:
+        """Return the state at the start of a stream: zeros, silence."""
+        convs = [self.stem, *(block.past for block in self.blocks)]
+        return self.frontend.init_state(batch) + [conv.init_state(batch) for conv in convs]
+
+    def forward(self, frames: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """Return onset logits, velocities and the next state; see `DrumNet.forward`."""
+        x, following = self.frontend(frames, state[:2])
+        y, last = self.stem(x.transpose(1, 2), state[2])
+        following.append(last)
+        y = torch.relu(self.norm(y))
+        for block, past in zip(self.blocks, state[3:], strict=True):
+            y, last = block(y, past)
+            following.append(last)
+        logits, velocity = self.heads(torch.relu(y).transpose(1, 2))
+        return logits, velocity, following

@@ -1,0 +1,24 @@
+"""Builds the compiled core: ``ext/*.pyx`` become ``dance._dsp`` and ``dance._ring``."""
+
+from Cython.Build import cythonize
+from setuptools import Extension, find_packages, setup
+
+COMPILE = ["-O3", "-fno-math-errno", "-ffp-contract=off"]
+
+setup(
+    packages=find_packages("engine", include=["dance", "dance.*"]),
+    package_dir={"": "engine"},
+    ext_modules=cythonize(
+        [
+            Extension("dance._dsp", ["ext/_dsp.pyx"], extra_compile_args=COMPILE),
+            Extension("dance._ring", ["ext/_ring.pyx"], extra_compile_args=COMPILE),
+        ],
+        language_level=3,
+        compiler_directives={
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+        },
+    ),
+)

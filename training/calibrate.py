@@ -1,0 +1,170 @@
+"""Choose a model's thresholds and measure its timing on labelled chunks, and store both in it.
+
+For each label the threshold with the best F (or F-beta) within +-50 ms on the given sets, which should be none that
+the model is judged on; then the median distance from attack to report, so that `Event.time` is the
+audible attack. Mixes whose drums lie deeper than --balance dB below the music are left out: they would
+pull thresholds down.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import soundfile as sf
+from tqdm import tqdm
+
+from dance.features import log_mel
+from dance.network import Network
+from dance.peaks import PeakPicker
+from dance.spec import ModelSpec
+from labelgen.chunks import Label, Manifest, read_labels
+from training.export import write_spec
+from training.score import Count, match
+
+WINDOW = 0.05
+GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
+Activations = npt.NDArray[np.float32]
+
+
+def activations(network: Network, samples: npt.NDArray[np.float32], rate: int) -> Activations:
+    """Return onset activations [frames, labels] of a whole recording, by the streaming steps."""
+    network.reset()
+    frames = log_mel(samples, network.spec.features, rate)
+    result = np.empty((len(frames), len(network.spec.labels)), np.float32)
+    for row, frame in zip(result, frames, strict=True):
+        row[:] = network.step(frame)[0].reshape(-1)
+    return result
+
+
+def picked(spec: ModelSpec, onsets: Activations) -> list[list[int]]:
+    """Return for each label the frames in which a hit is reported."""
+    hits = np.zeros(onsets.shape, np.uint8)
+    PeakPicker(spec).process(onsets, hits)
+    return [np.flatnonzero(column).tolist() for column in hits.T]
+
+
+def calibrate(
+    spec: ModelSpec, tracks: Sequence[tuple[Activations, list[Label], int]], only: Sequence[str] = (), beta: float = 1.0
+) -> tuple[ModelSpec, list[tuple[float, Count, float]]]:
+    """Return the calibrated spec and, per label, threshold, counts and offset.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    tracks : sequence of (activations, labels, sample rate)
+    only : sequence of str
+        Labels to calibrate; the others keep their threshold and offset. All if empty.
+    beta : float
+        Weight of recall against precision in the F that is maximised.
+    """
+    count = len(spec.labels)
+    table = np.empty((len(GRID), count), object)
+    offsets: list[list[list[float]]] = [[[] for _ in range(count)] for _ in GRID]
+    for row, threshold in enumerate(tqdm(GRID, desc="thresholds")):
+        trial = replace(spec, thresholds=(float(threshold),) * count)
+        totals = [Count()] * count
+        for onsets, labels, rate in tracks:
+            ends = np.array([spec.features.frame_end(k, rate) / rate for k in range(len(onsets))])
+            for index, frames in enumerate(picked(trial, onsets)):
+                truth = [x.time for x in labels if x.label == spec.labels[index]]
+                times = ends[frames] - spec.attack_offset_seconds[index] if frames else []
+                counted, pairs = match(truth, times, WINDOW)
+                totals[index] += counted
+                offsets[row][index] += [float(ends[frames[e]] - truth[r]) for r, e in pairs]
+        table[row] = totals
+    chosen: list[tuple[float, Count, float]] = []
+    for index, label in enumerate(spec.labels):
+        if only and label not in only:
+            chosen.append((spec.thresholds[index], Count(), spec.attack_offset_seconds[index]))
+            continue
+        scores = np.array([c.f_beta(beta) for c in table[:, index]])
+        # the middle of the plateau: its edge is an accident of the set
+        good = np.flatnonzero(scores >= scores.max() - 0.003)
+        row = int(good[len(good) // 2])
+        delays = offsets[row][index]
+        offset = float(np.median(delays)) if delays else spec.attack_offset_seconds[index]
+        chosen.append((float(GRID[row]), table[row, index], offset))
+    return (
+        replace(
+            spec,
+            thresholds=tuple(threshold for threshold, _, _ in chosen),
+            attack_offset_seconds=tuple(round(offset, 4) for _, _, offset in chosen),
+        ),
+        chosen,
+    )
+
+
+def load_tracks(
+    network: Network, sets: Sequence[Path], balance: float, limit: int
+) -> list[tuple[Activations, list[Label], int]]:
+    """Run the network over the mixes of chunk sets."""
+    tracks = []
+    for folder in sets:
+        chunks = Manifest(folder).chunks()
+        if not chunks:
+            raise ValueError(f"{folder}: no chunks here; make some with labelgen")
+        kept = [c for c in chunks if (c.details.get("balance_db") or 0.0) >= balance]
+        kept.sort(key=lambda c: c.name)
+        if limit and len(kept) > limit:
+            kept = [kept[i] for i in np.linspace(0, len(kept) - 1, limit).astype(int)]
+        for chunk in tqdm(kept, desc=folder.name, unit="chunk"):
+            samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
+            labels = read_labels(folder / f"{chunk.name}.tsv")
+            tracks.append((activations(network, samples, rate), labels, rate))
+    return tracks
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python training/calibrate.py first.onnx data/chunks/test-*",
+    )
+    add = result.add_argument
+    add("model", type=Path, help="ONNX file of training/export.py; its metadata is rewritten")
+    add("sets", nargs="+", type=Path, help="folders of completely labelled chunks")
+    add("--out", type=Path, help="write here instead of in place")
+    add("--only", nargs="+", default=[], metavar="LABEL", help="calibrate only these, keep the others")
+    add("--beta", type=float, default=1.0, help="weight of recall against precision (default: %(default)s)")
+    add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
+    add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        network = Network(args.model)
+        tracks = load_tracks(network, args.sets, args.balance, args.limit)
+    except (OSError, ValueError) as error:
+        print(f"calibrate: {error}", file=sys.stderr)
+        return 2
+    unknown = set(args.only) - set(network.spec.labels)
+    if unknown:
+        print(f"calibrate: the model has no label {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    spec, chosen = calibrate(network.spec, tracks, args.only, args.beta)
+    model = onnx.load(args.model)
+    write_spec(model, spec)
+    target = args.out or args.model
+    partial = target.with_suffix(".part")
+    onnx.save(model, partial)
+    partial.replace(target)
+    print(f"{'label':8} {'threshold':>9} {'P':>5} {'R':>5} {'F':>5} {'offset ms':>9}")
+    for label, (threshold, counted, offset) in zip(spec.labels, chosen, strict=True):
+        print(
+            f"{label:8} {threshold:9.2f} {counted.precision:5.2f} {counted.recall:5.2f} {counted.f:5.2f} "
+            f"{1000 * offset:9.1f}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Chunks as log-mel features in memory maps, and batches drawn and remixed from them without end.
+
+Each set of chunks becomes, once, a folder of features beside it (``features/<digest>``): frames of all
+chunks end to end as float16 dB, made by the engine's own `LogMel`, one array for drums and one for
+everything else, side by side, and one array of labels. A batch draws crops of drums and of backing, from
+the same song or not, and `training.augment` mixes them.
+
+Contents
+--------
+FeatureSet, load_features, Batches
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+import torch
+from torch.utils.data import IterableDataset
+from tqdm import tqdm
+
+from dance.features import log_mel
+from dance.spec import FeatureSpec
+from labelgen.chunks import Chunk, Manifest, read_labels
+from training.augment import Augment, remix
+
+Half = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of a set of chunks.
+
+    Attributes
+    ----------
+    drums, backing : memory map [frames, bands], float16 dB
+        Frames with all drums (the mix, where a chunk has no stems) and without any; silence where a chunk
+        lacks one of them.
+    velocity : memory map [frames, labels], uint8
+        Velocity * 255 in the frame during which a drum is hit, else 0.
+    parts : bool array [frames, 2]
+        Where there are drums, and where there is backing.
+    """
+
+    drums: Half
+    backing: Half
+    velocity: npt.NDArray[np.uint8]
+    parts: npt.NDArray[np.bool_]
+
+
+def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> FeatureSet:
+    """Load the features of the set in `folder`, computing them if they are missing or stale."""
+    chunks = sorted(Manifest(folder).chunks(), key=lambda chunk: chunk.name)
+    if not chunks:
+        raise ValueError(f"{folder}: no chunks here; make some with labelgen")
+    parts = [part.name for part in fields(FeatureSet)]
+    key = json.dumps([parts, asdict(spec), list(labels), [(c.name, c.seconds, c.stems) for c in chunks]])
+    cache = folder / "features" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    if not cache.is_dir():
+        _compute(folder, chunks, spec, labels, cache)
+
+    def array(name: str) -> npt.NDArray[np.generic]:
+        return np.load(cache / f"{name}.npy", mmap_mode="r")
+
+    return FeatureSet(**{part.name: array(part.name) for part in fields(FeatureSet)})  # type: ignore[arg-type]
+
+
+def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
+    samples, rate = sf.read(folder / f"{name}.flac", dtype="float32")
+    return log_mel(samples, spec, rate).astype(np.float16)
+
+
+def _compute(folder: Path, chunks: Iterable[Chunk], spec: FeatureSpec, labels: Sequence[str], cache: Path) -> None:
+    arrays: dict[str, list[npt.NDArray[np.generic]]] = {part.name: [] for part in fields(FeatureSet)}
+    for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
+        has = set(chunk.stems)
+        frames = {stem: _frames(folder, f"{chunk.name}.{stem}", spec) for stem in has & {"drums", "backing"}}
+        if not has:
+            frames["drums"] = _frames(folder, chunk.name, spec)
+        count = max(map(len, frames.values()))
+        velocity = np.zeros((count, len(labels)), np.uint8)
+        for label in read_labels(folder / f"{chunk.name}.tsv"):
+            frame = int(label.time / spec.hop_seconds)
+            if label.label in labels and frame < count:
+                at = (frame, labels.index(label.label))
+                velocity[at] = max(velocity[at], round(max(label.velocity, 1 / 255) * 255))
+        silence = np.full((count, spec.bands), 10 * np.log10(spec.floor), np.float16)
+        arrays["drums"].append(frames.get("drums", silence))
+        arrays["backing"].append(frames.get("backing", silence))
+        arrays["velocity"].append(velocity)
+        arrays["parts"].append(np.tile(np.array(["drums" in frames, "backing" in frames]), (count, 1)))
+    partial = cache.with_suffix(f".{os.getpid()}")
+    partial.mkdir(parents=True)
+    for name, parts in arrays.items():
+        np.save(partial / f"{name}.npy", np.concatenate(parts))
+    try:
+        partial.replace(cache)
+    except OSError:  # another process was faster
+        shutil.rmtree(partial)
+
+
+class Batches(IterableDataset[dict[str, torch.Tensor]]):
+    """Endless remixes: `count` batches for an epoch, decided by `seed` and `epoch` alone.
+
+    Parameters
+    ----------
+    sets : sequence of FeatureSet
+        Drawn from in proportion to their length times `weights`.
+    augment : Augment
+    frames : int
+        Length of a crop.
+    batch : int
+        Crops in a batch.
+    count : int
+        Batches in an epoch.
+    weights : sequence of float, optional
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[FeatureSet],
+        augment: Augment,
+        frames: int,
+        batch: int,
+        count: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self.augment, self.frames, self.batch, self.count, self.seed = augment, frames, batch, count, seed
+        self.epoch = 0
+        weights = weights or [1.0] * len(sets)
+        self.sets = [s for s in sets if len(s.drums) >= frames]
+        # places where a crop begins and ends with drums, and those where it does with backing
+        self.starts = [
+            [
+                np.flatnonzero(s.parts[: len(s.parts) - frames + 1, part] & s.parts[frames - 1 :, part])
+                for s in self.sets
+            ]
+            for part in (0, 1)
+        ]
+        share = dict(zip(map(id, sets), weights, strict=True))
+        amounts = np.array([[len(x) * share[id(s)] for x, s in zip(starts, self.sets, strict=True)]
+                            for starts in self.starts], float)  # fmt: skip
+        if not amounts.size or not amounts.sum(axis=1).all():
+            raise ValueError("the sets hold too little audio with drums, or none without")
+        self.shares = amounts / amounts.sum(axis=1, keepdims=True)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        for number in range(self.count):
+            yield self._draw(np.random.default_rng([self.seed, self.epoch, number]))
+
+    def _draw(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        drums, backings, velocities = [], [], []
+        for _ in range(self.batch):
+            source, crop = self._crop(0, rng)
+            drums.append(source.drums[crop])
+            velocities.append(source.velocity[crop])
+            # half of the crops keep their own accompaniment: it plays in time with the drums
+            if rng.random() >= 0.5 or not source.parts[[crop.start, crop.stop - 1], 1].all():
+                source, crop = self._crop(1, rng)
+            backings.append(source.backing[crop])
+        return remix(
+            torch.from_numpy(np.stack(drums).astype(np.float32)),
+            torch.from_numpy(np.stack(backings).astype(np.float32)),
+            torch.from_numpy(np.stack(velocities).astype(np.float32) / 255),
+            self.augment,
+            rng,
+        )
+
+    def _crop(self, part: int, rng: np.random.Generator) -> tuple[FeatureSet, slice]:
+        """Draw a crop that begins and ends with drums (part 0) or with backing (part 1)."""
+        number = rng.choice(len(self.sets), p=self.shares[part])
+        start = int(rng.choice(self.starts[part][number]))
+        return self.sets[number], slice(start, start + self.frames)

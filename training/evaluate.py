@@ -1,0 +1,187 @@
+"""How often a model is right, and how soon, on labelled recordings.
+
+Runs the engine's own Detector over whole recordings. Prints, per label and summed over kick, snare and
+hi-hat, precision, recall and F within +-50 and +-25 ms, the decision delay (input that must have arrived
+before the event could be reported, minus the labelled time: median, p95, p99) and F per track.
+
+Labels are looked for by the recording's name: ``NAME.tsv`` (columns time, label, velocity) or
+``NAME.txt`` (time and class on each line; classes of MDB Drums or our labels).
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import soxr
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from dance import Detector, Event
+from dance.labels import LABELS, MDB
+from labelgen.chunks import Label, read_labels
+from training.score import REPORTED, Count, match
+
+WINDOWS = (0.05, 0.025)
+
+
+@dataclass(frozen=True)
+class Track:
+    """One recording with its truth and what the detector said."""
+
+    name: str
+    seconds: float
+    truth: list[Label]
+    events: list[Event]
+
+
+def read_truth(path: Path) -> list[Label]:
+    """Read a label file of either form."""
+    if path.suffix == ".tsv":
+        return read_labels(path)
+    labels = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip():
+            time, name, *_ = line.split()
+            labels.append(Label(float(time), MDB.get(name, name), 1.0))
+    return labels
+
+
+def detect(detector: Detector, path: Path) -> tuple[list[Event], float]:
+    """Return the events of a recording and its length in seconds."""
+    samples, rate = sf.read(path, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    if rate != detector.sample_rate:
+        mono = soxr.resample(mono, rate, detector.sample_rate)
+    detector.reset()
+    events = detector.process(np.ascontiguousarray(mono, np.float32)) + detector.flush()
+    return events, len(mono) / detector.sample_rate
+
+
+def find(audio: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Pair recordings with their label files."""
+    pairs = []
+    for path in sorted(audio.iterdir()):
+        found = [p for p in (labels / f"{path.stem}.tsv", labels / f"{path.stem}.txt") if p.exists()]
+        if path.suffix.lower() in (".flac", ".wav", ".ogg", ".mp3") and found:
+            pairs.append((path, found[0]))
+    if not pairs:
+        raise ValueError(f"no recording in {audio} has a label file in {labels}")
+    return pairs
+
+
+def score(tracks: Sequence[Track], labels: Sequence[str]) -> dict[str, Any]:
+    """Return all figures as plain values."""
+    counts: dict[tuple[str, float], Count] = defaultdict(Count)
+    by_track: dict[str, Count] = defaultdict(Count)
+    delays: dict[str, list[float]] = defaultdict(list)
+    biases: dict[str, list[float]] = defaultdict(list)
+    for track in tracks:
+        for label in labels:
+            truth = [x.time for x in track.truth if x.label == label]
+            events = [e for e in track.events if e.label == label]
+            for window in WINDOWS:
+                counted, pairs = match(truth, [e.time for e in events], window)
+                counts[label, window] += counted
+                if window == WINDOWS[0]:
+                    if label in REPORTED:
+                        by_track[track.name] += counted
+                    for r, e in pairs:
+                        event = events[e]
+                        delays[label].append(event.reported / event.sample_rate - truth[r])
+                        biases[label].append(event.time - truth[r])
+    result: dict[str, Any] = {"labels": {}, "tracks": {k: round(c.f, 4) for k, c in by_track.items()}}
+    for name in (*labels, "all"):
+        members = [x for x in labels if x in REPORTED] if name == "all" else [name]
+        late = np.array([d for m in members for d in delays[m]] or [np.nan])
+        row: dict[str, Any] = {"tracks": len(tracks)}
+        for window in WINDOWS:
+            c = sum((counts[m, window] for m in members), Count())
+            key = f"{1000 * window:.0f}ms"
+            row[key] = {"P": c.precision, "R": c.recall, "F": c.f, "tp": c.tp, "fp": c.fp, "fn": c.fn}
+        row["delay_ms"] = {p: 1000 * float(np.percentile(late, q)) for p, q in
+                           (("median", 50), ("p95", 95), ("p99", 99))}  # fmt: skip
+        row["bias_ms"] = 1000 * float(np.median([b for m in members for b in biases[m]] or [np.nan]))
+        result["labels"][name] = row
+    return result
+
+
+def show(result: dict[str, Any], console: Console) -> None:
+    """Print the figures as tables."""
+    columns = (
+        "label",
+        "hits",
+        "events",
+        "P",
+        "R",
+        "F ±50",
+        "F ±25",
+        "delay ms: median",
+        "p95",
+        "p99",
+        "bias",
+    )
+    table = Table(*columns, box=None, header_style="bold")
+    for name, row in result["labels"].items():
+        c = row["50ms"]
+        ms = row["delay_ms"]
+        table.add_row(
+            name,
+            str(c["tp"] + c["fn"]),
+            str(c["tp"] + c["fp"]),
+            *(f"{c[k]:.3f}" for k in "PRF"),
+            f"{row['25ms']['F']:.3f}",
+            *(f"{ms[k]:.1f}" for k in ("median", "p95", "p99")),
+            f"{row['bias_ms']:+.1f}",
+        )
+    console.print(table)
+    console.print("F ±50 per track: " + ", ".join(f"{k} {v:.2f}" for k, v in result["tracks"].items()))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python training/evaluate.py --audio mdb/audio --labels mdb/labels",
+    )
+    add = result.add_argument
+    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--audio", type=Path, required=True, help="folder of recordings")
+    add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
+    add("--only", nargs="+", choices=LABELS, help="score only these (where the others are not labelled)")
+    add("--sensitivity", type=float, default=0.5, help="0..1 (default: %(default)s)")
+    add("--sample-rate", type=int, default=44100, help="the detector's rate (default: %(default)s)")
+    add("--json", type=Path, help="write all figures here too")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    labels = tuple(args.only or LABELS)
+    try:
+        detector = Detector.load(args.model, sample_rate=args.sample_rate, labels=labels, sensitivity=args.sensitivity)
+        tracks = []
+        for path, truth in tqdm(find(args.audio, args.labels or args.audio), unit="track", leave=False):
+            events, seconds = detect(detector, path)
+            tracks.append(Track(path.stem, seconds, read_truth(truth), events))
+    except (OSError, ValueError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    result = score(tracks, labels)
+    show(result, Console(width=120))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""Train a streaming drum network on chunks.
+
+Everything that decides the result is in one configuration: defaults, overridden by a JSON file
+(--config), overridden by options. It is stored in every checkpoint, together with the feature spec.
+A run that is stopped goes on with the same command.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dance.labels import LABELS
+from dance.spec import FeatureSpec
+from models import ARCHITECTURES, build
+from training.augment import Augment
+from training.dataset import Batches, load_features
+from training.loss import DrumLoss
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All that decides a training run.
+
+    Attributes
+    ----------
+    train, valid : tuple of str
+        Folders of chunk sets.
+    weights : tuple of float
+        How often each training set is drawn, relative to its length; empty: 1 each.
+    architecture : str
+    sizes : dict
+        Fields of the architecture's config that differ from its defaults.
+    delay : int
+        Label delay in frames.
+    positive : float
+        Weight of a hit against silence.
+    steps, epoch_steps, batch, seconds
+        Length of the run, of an epoch (one checkpoint each), of a batch and of a crop.
+    rate : float
+        Peak learning rate; warm-up, then a cosine to zero.
+    average : float
+        Decay of the running average of weights (EMA), which is what is validated and kept.
+    """
+
+    train: tuple[str, ...] = ("data/chunks/midi",)
+    valid: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    architecture: str = "tcn"
+    sizes: dict[str, Any] = field(default_factory=dict)
+    features: FeatureSpec = field(default_factory=FeatureSpec)
+    labels: tuple[str, ...] = LABELS
+    delay: int = 1
+    positive: float = 1.5
+    augment: Augment = field(default_factory=Augment)
+    steps: int = 3000
+    epoch_steps: int = 100
+    batch: int = 32
+    seconds: float = 6.0
+    rate: float = 3e-3
+    weight_decay: float = 1e-2
+    average: float = 0.995
+    seed: int = 0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Build from plain values, as stored in checkpoints and JSON files.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if isinstance(values.get("features"), dict):
+            values["features"] = FeatureSpec(**values["features"])
+        if isinstance(values.get("augment"), dict):
+            given = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augment"].items()}
+            values["augment"] = Augment(**given)
+        return cls(**values)
+
+
+class DrumTask(pl.LightningModule):
+    """Network, loss and optimiser of one run; its checkpoints rebuild it without other files."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.config = TrainConfig.from_dict(config)
+        torch.manual_seed(self.config.seed)
+        self.network = build(
+            self.config.architecture,
+            **{"bands": self.config.features.bands, "labels": len(self.config.labels), **self.config.sizes},
+        )
+        self.loss = DrumLoss(self.config.delay, self.config.positive)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout anew, so that a resumed run goes on as if it had not been stopped."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
+
+    def _shared(self, batch: dict[str, Tensor], stage: str) -> Tensor:
+        frames, velocity = batch["frames"], batch["velocity"]
+        state = [s.to(frames.device) for s in self.network.init_state(len(frames))]
+        logits, hardness, _ = self.network(frames, state)
+        parts: dict[str, Tensor] = self.loss(logits.float(), hardness.float(), velocity)
+        for name, value in parts.items():
+            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", batch_size=len(frames))
+        return parts["loss"]
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self._shared(batch, "train")
+
+    def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
+        """Log the loss of one validation batch."""
+        self._shared(batch, "valid")
+
+    def configure_optimizers(self) -> Any:
+        """AdamW under a one-cycle schedule."""
+        c = self.config
+        optimiser = torch.optim.AdamW(self.parameters(), lr=c.rate, weight_decay=c.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, c.rate, total_steps=c.steps + 1, pct_start=0.1, final_div_factor=1e3
+        )
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+
+
+class Mixes(pl.LightningDataModule):
+    """Training batches that depend on the epoch alone, and a fixed validation epoch."""
+
+    def __init__(self, config: TrainConfig, workers: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.workers = workers
+
+    def setup(self, stage: str) -> None:
+        """Load, or compute once, the features of all sets."""
+        c = self.config
+
+        def sets(folders: Sequence[str]) -> list[Any]:
+            return [load_features(Path(folder), c.features, c.labels) for folder in folders]
+
+        frames = round(c.seconds / c.features.hop_seconds)
+        self.train = Batches(sets(c.train), c.augment, frames, c.batch, c.epoch_steps, c.seed, c.weights or None)
+        self.valid = None
+        if c.valid:
+            clear = replace(c.augment, balance_db=4.0, balance_spread_db=3.0)
+            self.valid = Batches(sets(c.valid), clear, frames, c.batch, 12, 1_000_003)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Return the batches of the current epoch (reloaded for each)."""
+        assert self.trainer is not None
+        self.train.epoch = self.trainer.current_epoch
+        return DataLoader(self.train, batch_size=None, num_workers=self.workers)
+
+    def val_dataloader(self) -> Any:
+        """Return the validation batches, the same each time."""
+        return DataLoader(self.valid, batch_size=None) if self.valid else []
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python training/train.py --train data/chunks/midi --name first\n"
+        "  python training/train.py --config checkpoints/released/config.json --name again\n",
+    )
+    add = result.add_argument
+    add("--name", default="run", help="the run's folder below --out (default: %(default)s)")
+    add("--out", type=Path, default=Path("checkpoints"), help="where runs are kept (default: %(default)s)")
+    add("--config", type=Path, metavar="JSON", help="settings by name; see TrainConfig")
+    add("--init", type=Path, metavar="CKPT", help="begin with the weights of this checkpoint")
+    add("--train", nargs="+", metavar="DIR", help="chunk sets to learn from")
+    add("--valid", nargs="+", metavar="DIR", help="chunk sets to validate on, of other kits and songs")
+    add("--architecture", choices=sorted(ARCHITECTURES))
+    add("--steps", type=int, help="batches in all")
+    add("--batch", type=int, help="crops in a batch")
+    add("--delay", type=int, help="label delay in frames")
+    add("--rate", type=float, help="peak learning rate")
+    add("--seed", type=int)
+    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    add("--workers", type=int, default=1, help="processes that draw batches, 0 or 1 (default: %(default)s)")
+    add("--precision", default="bf16-mixed", help="of Lightning's Trainer (default: %(default)s)")
+    add("--accelerator", default="auto", help="of Lightning's Trainer (default: %(default)s)")
+    add("--plain", action="store_true", help="no progress bar, for logs")
+    return result
+
+
+def settings(args: argparse.Namespace) -> TrainConfig:
+    """Return the configuration that the command line asks for."""
+    values = json.loads(args.config.read_text(encoding="utf-8")) if args.config else {}
+    names = ("train", "valid", "architecture", "steps", "batch", "delay", "rate", "seed")
+    values |= {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return TrainConfig.from_dict(values)
+
+
+def trainer_for(
+    config: TrainConfig, folder: Path, precision: Any, accelerator: str, plain: bool, steps: int
+) -> pl.Trainer:
+    """Return the trainer of a run in `folder`, which ends after `steps` batches."""
+    keep = ModelCheckpoint(folder, filename="{step}", save_last=True, every_n_epochs=1, save_top_k=1)
+    bar = [] if plain else [RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(10)]
+    return pl.Trainer(
+        max_steps=steps,
+        precision=precision,
+        accelerator=accelerator,
+        devices=1,
+        callbacks=[keep, EMAWeightAveraging(decay=config.average), *bar],
+        logger=CSVLogger(folder, name="log"),
+        reload_dataloaders_every_n_epochs=1,
+        gradient_clip_val=1.0,
+        log_every_n_steps=20,
+        enable_progress_bar=not plain,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        config = settings(args)
+        task = DrumTask(asdict(config))
+        if args.init:
+            given = DrumTask.load_from_checkpoint(args.init, map_location="cpu", weights_only=True)
+            task.network.load_state_dict(given.network.state_dict())
+        data = Mixes(config, min(args.workers, 1))
+        torch.set_num_threads(args.threads)
+        data.setup("fit")
+    except (OSError, ValueError, RuntimeError) as error:  # the latter: weights of another shape
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    folder = args.out / args.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
+    trainer = trainer_for(config, folder, args.precision, args.accelerator, args.plain, config.steps)
+    last = folder / "last.ckpt"
+    trainer.fit(task, data, ckpt_path=str(last) if last.exists() else None)
+    if trainer.interrupted:
+        print("stopped; the same command goes on from the last epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
