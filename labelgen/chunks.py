@@ -13,6 +13,7 @@ Label, Chunk, ChunkWriter, Manifest, BusyError, chunk_name, digest, read_labels,
 
 import fcntl
 import json
+import math
 import os
 import platform
 import re
@@ -42,11 +43,24 @@ class BusyError(RuntimeError):
 
 
 class Label(NamedTuple):
-    """One drum hit: seconds from the chunk's start, label, velocity 0..1."""
+    """One drum hit.
+
+    Attributes
+    ----------
+    time : float
+        Seconds from the chunk's start.
+    label : str
+    velocity : float
+        0..1.
+    prominence : float
+        dB over the other drums in the band where it stands out most, as `labelgen.prominence` measures it; infinite
+        where nobody measured.
+    """
 
     time: float
     label: str
     velocity: float
+    prominence: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +164,30 @@ def _abandoned(entry: os.DirEntry[str]) -> bool:
 
 
 def read_labels(path: Path) -> list[Label]:
-    """Read a label table (TSV with header ``time label velocity``; further columns are ignored)."""
+    """Read a label table (TSV with header ``time label velocity`` and perhaps ``prominence``; others are ignored)."""
     header, *rows = path.read_text(encoding="utf-8").splitlines()
     columns = header.split("\t")
     try:
-        at = [columns.index(name) for name in Label._fields]
+        time, label, velocity = (columns.index(name) for name in Label._fields[:3])
         cells = (row.split("\t") for row in rows if row)
-        return [Label(float(c[at[0]]), c[at[1]], float(c[at[2]])) for c in cells]
+        if "prominence" not in columns:
+            return [Label(float(c[time]), c[label], float(c[velocity])) for c in cells]
+        prominence = columns.index("prominence")
+        return [Label(float(c[time]), c[label], float(c[velocity]), float(c[prominence])) for c in cells]
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path}: not a label table with columns time, label, velocity ({error})") from None
 
 
 def write_labels(path: Path, labels: Iterable[Label]) -> None:
-    """Write a label table, sorted by time."""
-    rows = [f"{x.time:.6f}\t{x.label}\t{x.velocity:.4f}\n" for x in sorted(labels)]
+    """Write a label table, sorted by time; prominence only if somebody measured it."""
+    labels = sorted(labels)
+    rows = [f"{x.time:.6f}\t{x.label}\t{x.velocity:.4f}" for x in labels]
+    header = list(Label._fields[:3])
+    if any(math.isfinite(x.prominence) for x in labels):
+        header.append("prominence")
+        rows = [f"{row}\t{x.prominence:.1f}" for row, x in zip(rows, labels, strict=True)]
     with whole(path) as partial:
-        partial.write_text("\t".join(Label._fields) + "\n" + "".join(rows), encoding="utf-8")
+        partial.write_text("\n".join(["\t".join(header), *rows]) + "\n", encoding="utf-8")
 
 
 class ChunkWriter:

@@ -6,6 +6,7 @@ the song's path decide all of its choices.
 """
 
 import argparse
+import math
 import os
 import sys
 import warnings
@@ -25,6 +26,7 @@ from labelgen.effects import backing_bus, drum_bus, mix
 from labelgen.files import find_files, regular_file
 from labelgen.kits import Hit, KitLibrary
 from labelgen.material import Item, read_manifest
+from labelgen.prominence import prominence
 from labelgen.synth import SoundFont
 from labelgen.work import add_work_options, positive, run_command
 
@@ -116,9 +118,11 @@ class Renderer:
             if kit:
                 inside = [h for h in inside if kit.plays(h.note)]
                 tracks = kit.render(inside, seconds, rng)
+                heard = prominence(tracks, inside, options.sample_rate)
             else:
                 assert drum_font is not None
                 tracks = {"all": drum_font.render([as_instrument(inside)], 0.0, seconds, preset)}
+                heard = [math.inf] * len(inside)
             if not inside:
                 continue
             drums = drum_bus(tracks, options.sample_rate, rng)
@@ -136,7 +140,10 @@ class Renderer:
             audio = {"": both}
             if options.stems:
                 audio |= {"drums": drums} | ({"backing": backing} if backing_font else {})
-            labels = [Label(h.time, GENERAL_MIDI.get(h.note, OTHER), h.velocity) for h in inside]
+            labels = [
+                Label(h.time, GENERAL_MIDI.get(h.note, OTHER), h.velocity, level)
+                for h, level in zip(inside, heard, strict=True)
+            ]
             self.writer.write(f"{name}-{number:02d}", audio, labels)
             chunks.append(
                 Chunk(

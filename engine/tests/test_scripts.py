@@ -1,8 +1,10 @@
 """Every script explains itself, called by path or as a module, from any folder."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +28,9 @@ def test_no_file_hides_a_standard_module(file: Path) -> None:
 def test_help(file: Path, tmp_path: Path) -> None:
     module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
     calls = [[file, "-h"], ["-m", module, "-h"]]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *call], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for call in calls
-    ]
+    environment = {**os.environ, "CI": "true"}  # which makes some libraries talkative
+    pipes: dict[str, Any] = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen([sys.executable, *call], cwd=tmp_path, env=environment, **pipes) for call in calls]
     for process in processes:
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
