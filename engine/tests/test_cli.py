@@ -15,7 +15,8 @@ import soundfile
 from stage import RELEASED, ROOT, SONG, TRUTH, detector, drums, model, run, tiny
 
 from dance import __version__
-from dance.cli import main, output_names
+from dance.cli import main
+from dance.commands.transcribe import output_names
 
 HEADER = "time\tlabel\tvelocity\tconfidence\treported"
 

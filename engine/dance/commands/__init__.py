@@ -1,0 +1,1 @@
+"""The subcommands of ``dance``, a module each: NAME, HELP, EXAMPLES, add_options(parser), run(options) -> exit code."""

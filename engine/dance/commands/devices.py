@@ -1,0 +1,26 @@
+"""``dance devices``: the inputs there are."""
+
+import argparse
+
+from ..errors import SourceError
+from ..microphone import list_devices
+
+NAME = "devices"
+HELP = "list the inputs that `dance listen --device` takes"
+EXAMPLES = ("dance devices",)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """There are none."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a line for each input."""
+    found = list_devices()
+    if not found:
+        raise SourceError("no input device: plug one in, or start the sound server (PipeWire, PulseAudio, JACK)")
+    print("index  channels    rate  name      (* taken when none is named)")
+    for device in found:
+        mark = "*" if device.default else " "
+        print(f"{device.index:4} {mark}{device.channels:9}{device.sample_rate:8}  {device.name}")
+    return 0

@@ -1,0 +1,61 @@
+"""``dance play``: a file through the live engine, at the pace of the music."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import SourceError
+from ..events import Event
+from ..network import Network
+from ..score import compare, report
+from ..sources import SoundFile
+from ..tables import event_writer, read_hits
+from .common import add_detector_options, add_display_options, hear, make_detector, say
+
+NAME = "play"
+HELP = "show the drums of an audio file at the pace of the music (nothing sounds)"
+EXAMPLES = (
+    "dance play song.flac",
+    "dance play song.flac --truth song.tsv --out heard",
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add = parser.add_argument
+    add("file", metavar="FILE", help="any audio file that libsndfile reads")
+    add("--truth", type=Path, metavar="TSV", help="true hits (time, label, velocity): print precision and recall")
+    add("--out", type=Path, metavar="DIR", help="leave a picture and the list of events here")
+    parser.set_defaults(seconds=None)
+    add_display_options(parser)
+    add_detector_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Hear the file in real time; compare and draw if asked to."""
+    network = Network(options.model)
+    rates = network.spec.sample_rates
+    hits = read_hits(options.truth) if options.truth else []
+    events: list[Event] = []
+    if options.out:
+        table, picture = (options.out / f"{Path(options.file).stem}.{kind}" for kind in ("tsv", "png"))
+        if options.truth and table.resolve() == options.truth.resolve():
+            raise SourceError(f"{table} is the truth and would be overwritten; choose another --out")
+    with SoundFile(options.file, rates, realtime=True) as source:
+        detector = make_detector(network, source, options)
+        hear(source, detector, options.file, options, events.append)
+    if options.truth:
+        print(report(compare(hits, events, detector.labels)))
+    if options.out:
+        with event_writer(table) as write:
+            for event in events:
+                write(event)
+        print(table)
+        try:
+            from ..plot import draw
+        except ImportError as error:
+            say(f'no picture without matplotlib: pip install "dance[show]" ({error})')
+            return 0
+        with SoundFile(options.file, rates) as source:
+            draw(picture, source, detector.spec.features, detector.labels, events, hits)
+        print(picture)
+    return 0
