@@ -8,11 +8,13 @@ ARCHITECTURES, build
 from typing import Any
 
 from models.base import DrumNet
+from models.convtcn import ConvTCN, ConvTCNConfig
 from models.gru import GRU, GRUConfig
 from models.tcn import TCN, TCNConfig
 
 ARCHITECTURES: dict[str, tuple[type[Any], type[DrumNet]]] = {
     "tcn": (TCNConfig, TCN),
+    "convtcn": (ConvTCNConfig, ConvTCN),
     "gru": (GRUConfig, GRU),
 }
 

@@ -67,7 +67,7 @@ class Block(nn.Module):
         self.past = CausalConv(channels, channels, 3, dilation)
         self.norm = nn.BatchNorm1d(channels)
         self.mix = nn.Conv1d(channels, channels, 1)
-        self.drop = nn.Dropout(dropout)
+        self.drop = nn.Dropout1d(dropout)  # whole channels: neighbouring frames would give a single one away
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Map [batch, channels, time] to the same shape."""

@@ -1,4 +1,4 @@
-"""Remixing in the feature domain: balance, tone, level, dark mixes, noise.
+"""Remixing in the feature domain: tuning, rooms, balance, tone, compression, level, dark and thin mixes, noise.
 
 Powers of uncorrelated sounds add, so drums and backing can be mixed frame by frame on log-mel features
 as well as on samples, at a thousandth of the cost. Features are dB, [batch, time, bands].
@@ -35,6 +35,16 @@ class Augment:
         Range of the mix's loudest frame, dB full scale.
     noise : float
         Share of crops with a noise floor.
+    tuning : float
+        Standard deviation of the drums' shift along the bands: other sizes of the same drums.
+    room : float
+        Share of crops whose drums, and share whose mix, ring in a room.
+    squash : float
+        Share of crops whose loud moments push everything down, as bus compressors do.
+    thin : float
+        Share of crops without lows, as small speakers and distant microphones have it.
+    audible_db : float
+        Hits that stand out less than this (over the other drums and over the backing) are not asked for.
     """
 
     naked: float = 0.12
@@ -45,6 +55,11 @@ class Augment:
     dark: float = 0.2
     level_db: tuple[float, float] = (-36.0, 0.0)
     noise: float = 0.3
+    tuning: float = 1.0
+    room: float = 0.25
+    squash: float = 0.3
+    thin: float = 0.08
+    audible_db: float = 0.0
 
 
 def _tone(count: int, bands: int, spread: float, rng: np.random.Generator) -> Tensor:
@@ -69,38 +84,117 @@ def _column(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(values, np.float32))[:, None, None]
 
 
+def _tuned(db: Tensor, shifts: np.ndarray) -> Tensor:
+    """Move each crop along the bands by a fraction of them."""
+    bands = db.shape[2]
+    at = (torch.arange(bands)[None] + torch.from_numpy(shifts.astype(np.float32))[:, None]).clamp(0, bands - 1)
+    low = at.floor().long().clamp(max=bands - 2)
+    part = (at - low)[:, None]
+    index = low[:, None].expand_as(db)
+    return db.gather(2, index) * (1 - part) + db.gather(2, index + 1) * part
+
+
+def _ringing(power: Tensor, rooms: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Let the crops at `rooms` decay as in a room: exponentially, highs faster."""
+    if not len(rooms):
+        return power
+    frames, bands = power.shape[1:]
+    seconds = rng.uniform(0.15, 1.2, (len(rooms), 1)) * np.linspace(1.2, 0.5, bands)[None]
+    wet = 10 ** (rng.uniform(-30, -10, len(rooms)) / 10)
+    decay = torch.from_numpy((10 ** (-6 * 0.01 / seconds)).astype(np.float32))  # power falls by 60 dB in `seconds`
+    dry = power[torch.from_numpy(rooms)]
+    rung, tail = torch.empty_like(dry), torch.zeros_like(dry[:, 0])
+    for frame in range(frames):
+        tail = (tail + dry[:, frame]) * decay
+        rung[:, frame] = tail
+    power = power.clone()
+    power[torch.from_numpy(rooms)] = dry + rung * _column(wet)
+    return power
+
+
+def _squashed(power: Tensor, crops: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Compress the crops at `crops`: a threshold below their loud moments, a ratio, a release."""
+    if not len(crops):
+        return power
+    chosen = power[torch.from_numpy(crops)]
+    level = 10 * torch.log10(chosen.sum(2) + 1e-10)
+    above = level - (torch.quantile(level, 0.95, dim=1) - torch.from_numpy(rng.uniform(4, 16, len(crops))))[:, None]
+    slope = torch.from_numpy(1 - 1 / rng.uniform(1.5, 6, len(crops)))[:, None]
+    wanted = above.clamp(min=0) * slope
+    release = torch.from_numpy(np.exp(-1 / rng.uniform(4, 25, len(crops))))
+    cut, held = torch.empty_like(wanted), torch.zeros(len(crops), dtype=wanted.dtype)
+    for frame in range(wanted.shape[1]):
+        held = torch.maximum(wanted[:, frame], held * release)
+        cut[:, frame] = held
+    power = power.clone()
+    power[torch.from_numpy(crops)] = chosen * _power(-cut.float())[:, :, None]
+    return power
+
+
+def _audible(drums: Tensor, backing: Tensor, prominence: Tensor) -> Tensor:
+    """Return dB by which hits stand out of drums and backing together [batch, time, labels]; powers are given."""
+    bands = (10 * torch.log10((drums + 1e-10) / (backing + 1e-10))).amax(dim=2)
+    soon = torch.nn.functional.max_pool1d(torch.nn.functional.pad(bands, (0, 2), value=-99.0)[:, None], 3, 1)[:, 0]
+    return -10 * torch.log10(_power(-prominence) + _power(-soon)[:, :, None])
+
+
 def remix(
-    drums: Tensor, backing: Tensor, velocity: Tensor, augment: Augment, rng: np.random.Generator
+    drums: Tensor, backing: Tensor, velocity: Tensor, prominence: Tensor, augment: Augment, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Mix crops of drums and backing.
+
+    Parameters
+    ----------
+    drums, backing : Tensor [batch, time, bands]
+    velocity, prominence : Tensor [batch, time, labels]
+        As in `training.dataset.FeatureSet`; velocities 0..1.
 
     Returns
     -------
     dict
         ``frames`` [batch, time, bands] in dB, ``velocity`` [batch, time, labels], zero where no drum
-        is hit.
+        is hit, ``heard`` [batch, time, labels], 0 for hits that drown and where a label is not known.
     """
     count, _, bands = drums.shape
+
+    def some(share: float) -> np.ndarray:
+        return np.flatnonzero(rng.random(count) < share)
+
     kind = rng.random(count)
     naked = kind < augment.naked
     drumless = kind > 1 - augment.drumless
+    if augment.tuning:
+        drums = _tuned(drums, rng.normal(0, augment.tuning, count))
     a = _power(drums + _tone(count, bands, augment.tone_db, rng))
+    a = _ringing(a, some(augment.room), rng)
     b = _power(backing + _tone(count, bands, augment.tone_db, rng))
     balance = np.clip(rng.normal(augment.balance_db, augment.balance_spread_db, count), -10, 24)
     loud_a, loud_b = _loudness(a), _loudness(b)
     # a silent backing must not be raised to the level of the drums
     gain = torch.where(loud_b > -80, loud_a - loud_b - _column(balance), torch.zeros(()))
     b = b * _power(gain) * _column(~naked)
-    a = torch.where(_column(drumless) > 0, torch.zeros(()), a)
-    mixed = a + b
+    gone = _column(drumless) > 0
+    known = (prominence > -99) | (velocity > 0)
+    heard = known & ((velocity == 0) | (_audible(a, b, prominence) >= augment.audible_db))
+    heard = heard | gone
+    a = torch.where(gone, torch.zeros(()), a)
+    mixed = _ringing(a + b, some(augment.room / 2), rng)
+    mixed = _squashed(mixed, some(augment.squash), rng)
     level = _column(rng.uniform(*augment.level_db, count)) - _loudness(mixed)
     mixed = mixed * _power(level.clamp(max=60))
     if augment.dark:
         edge = np.where(rng.random(count) < augment.dark, rng.uniform(0.55, 0.97, count) * bands, 2 * bands)
         above = (torch.arange(bands)[None, None] - _column(edge)).clamp(min=0)
         mixed = mixed * _power(-above * 12)
+    if augment.thin:
+        edge = np.where(rng.random(count) < augment.thin, rng.uniform(0.04, 0.2, count) * bands, 0)
+        below = (_column(edge) - torch.arange(bands)[None, None]).clamp(min=0)
+        mixed = mixed * _power(-below * 3)
     noisy = rng.random(count) < augment.noise
     floor = np.where(noisy, rng.uniform(-95, -55, count), FLOOR_DB)
     mixed = mixed + _power(_column(floor) + _tone(count, bands, 6.0, rng)) * _column(noisy)
-    frames = 10 * torch.log10(mixed + 1e-10)
-    return {"frames": frames, "velocity": torch.where(_column(drumless) > 0, torch.zeros(()), velocity)}
+    return {
+        "frames": 10 * torch.log10(mixed + 1e-10),
+        "velocity": torch.where(gone, torch.zeros(()), velocity),
+        "heard": heard.to(velocity.dtype),
+    }

@@ -2,8 +2,8 @@
 
 For each label the threshold with the best F (or F-beta) within +-50 ms on the given sets, which should be none that
 the model is judged on; then the median distance from attack to report, so that `Event.time` is the
-audible attack. Mixes whose drums lie deeper than --balance dB below the music are left out: they would
-pull thresholds down.
+audible attack. Mixes whose drums lie deeper than --balance dB below the music are left out, and so are hits that
+drown in other drums (`labelgen.prominence`): both would pull thresholds down.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from training.export import write_spec
 from training.score import Count, match
 
 WINDOW = 0.05
+AUDIBLE_DB = 0.0
 GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
 Activations = npt.NDArray[np.float32]
 
@@ -71,10 +72,14 @@ def calibrate(
         for onsets, labels, rate in tracks:
             ends = np.array([spec.features.frame_end(k, rate) / rate for k in range(len(onsets))])
             for index, frames in enumerate(picked(trial, onsets)):
-                truth = [x.time for x in labels if x.label == spec.labels[index]]
-                times = ends[frames] - spec.attack_offset_seconds[index] if frames else []
+                mine = [x for x in labels if x.label == spec.labels[index]]
+                truth = [x.time for x in mine if x.prominence >= AUDIBLE_DB]
+                drowned = [x.time for x in mine if x.prominence < AUDIBLE_DB]
+                times = ends[frames] - spec.attack_offset_seconds[index] if frames else np.empty(0)
                 counted, pairs = match(truth, times, WINDOW)
-                totals[index] += counted
+                # who reports a hit that drowned is neither right nor wrong
+                excused, _ = match(drowned, np.delete(times, [e for _, e in pairs]), WINDOW)
+                totals[index] += replace(counted, fp=counted.fp - excused.tp)
                 offsets[row][index] += [float(ends[frames[e]] - truth[r]) for r, e in pairs]
         table[row] = totals
     chosen: list[tuple[float, Count, float]] = []

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -44,13 +45,17 @@ class FeatureSet:
         lacks one of them.
     velocity : memory map [frames, labels], uint8
         Velocity * 255 in the frame during which a drum is hit, else 0.
-    parts : bool array [frames, 2]
+    prominence : memory map [frames, labels], int8
+        dB of that hit over the other drums (`labelgen.prominence`), 99 where nobody measured; -99 where the label
+        is not known to be complete and no hit is labelled.
+    parts : memory map [frames, 2], bool
         Where there are drums, and where there is backing.
     """
 
     drums: Half
     backing: Half
     velocity: npt.NDArray[np.uint8]
+    prominence: npt.NDArray[np.int8]
     parts: npt.NDArray[np.bool_]
 
 
@@ -60,15 +65,22 @@ def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> Fea
     if not chunks:
         raise ValueError(f"{folder}: no chunks here; make some with labelgen")
     parts = [part.name for part in fields(FeatureSet)]
-    key = json.dumps([parts, asdict(spec), list(labels), [(c.name, c.seconds, c.stems) for c in chunks]])
+    what = [(c.name, c.seconds, c.stems, c.details.get("complete")) for c in chunks]
+    key = json.dumps([parts, asdict(spec), list(labels), what])
     cache = folder / "features" / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not cache.is_dir():
         _compute(folder, chunks, spec, labels, cache)
+    columns = {"parts": 2, "velocity": len(labels), "prominence": len(labels)}
 
     def array(name: str) -> npt.NDArray[np.generic]:
-        return np.load(cache / f"{name}.npy", mmap_mode="r")
+        flat = np.memmap(cache / name, _TYPES[name], mode="r")
+        return flat.reshape(-1, columns.get(name, spec.bands))
 
-    return FeatureSet(**{part.name: array(part.name) for part in fields(FeatureSet)})  # type: ignore[arg-type]
+    return FeatureSet(**{name: array(name) for name in parts})  # type: ignore[arg-type]
+
+
+_TYPES = {"drums": np.float16, "backing": np.float16, "velocity": np.uint8, "prominence": np.int8, "parts": np.bool_}
+_UNKNOWN, _CLEAR = -99, 99
 
 
 def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
@@ -76,29 +88,38 @@ def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
     return log_mel(samples, spec, rate).astype(np.float16)
 
 
+def _features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequence[str]) -> FeatureSet:
+    has = set(chunk.stems)
+    frames = {stem: _frames(folder, f"{chunk.name}.{stem}", spec) for stem in has & {"drums", "backing"}}
+    if not has:
+        frames["drums"] = _frames(folder, chunk.name, spec)
+    count = max(map(len, frames.values()))
+    velocity = np.zeros((count, len(labels)), np.uint8)
+    prominence = np.full((count, len(labels)), _CLEAR, np.int8)
+    if "complete" in chunk.details:  # some sources know the hits of some drums only
+        prominence[:, [label not in chunk.details["complete"] for label in labels]] = _UNKNOWN
+    for label in read_labels(folder / f"{chunk.name}.tsv"):
+        frame = int(label.time / spec.hop_seconds)
+        if label.label in labels and frame < count:
+            at = (frame, labels.index(label.label))
+            level = int(np.clip(round(np.clip(label.prominence, _UNKNOWN, _CLEAR)), _UNKNOWN, _CLEAR))
+            prominence[at] = max(prominence[at], level) if velocity[at] else level
+            velocity[at] = max(velocity[at], round(max(label.velocity, 1 / 255) * 255))
+    silence = np.full((count, spec.bands), 10 * np.log10(spec.floor), np.float16)
+    parts = np.tile(np.array(["drums" in frames, "backing" in frames]), (count, 1))
+    return FeatureSet(frames.get("drums", silence), frames.get("backing", silence), velocity, prominence, parts)
+
+
 def _compute(folder: Path, chunks: Iterable[Chunk], spec: FeatureSpec, labels: Sequence[str], cache: Path) -> None:
-    arrays: dict[str, list[npt.NDArray[np.generic]]] = {part.name: [] for part in fields(FeatureSet)}
-    for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
-        has = set(chunk.stems)
-        frames = {stem: _frames(folder, f"{chunk.name}.{stem}", spec) for stem in has & {"drums", "backing"}}
-        if not has:
-            frames["drums"] = _frames(folder, chunk.name, spec)
-        count = max(map(len, frames.values()))
-        velocity = np.zeros((count, len(labels)), np.uint8)
-        for label in read_labels(folder / f"{chunk.name}.tsv"):
-            frame = int(label.time / spec.hop_seconds)
-            if label.label in labels and frame < count:
-                at = (frame, labels.index(label.label))
-                velocity[at] = max(velocity[at], round(max(label.velocity, 1 / 255) * 255))
-        silence = np.full((count, spec.bands), 10 * np.log10(spec.floor), np.float16)
-        arrays["drums"].append(frames.get("drums", silence))
-        arrays["backing"].append(frames.get("backing", silence))
-        arrays["velocity"].append(velocity)
-        arrays["parts"].append(np.tile(np.array(["drums" in frames, "backing" in frames]), (count, 1)))
+    """Write the features of all chunks end to end, one chunk in memory at a time."""
     partial = cache.with_suffix(f".{os.getpid()}")
     partial.mkdir(parents=True)
-    for name, parts in arrays.items():
-        np.save(partial / f"{name}.npy", np.concatenate(parts))
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((partial / name).open("wb")) for name in _TYPES}
+        for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
+            made = _features(folder, chunk, spec, labels)
+            for name, kind in _TYPES.items():
+                getattr(made, name).astype(kind).tofile(files[name])
     try:
         partial.replace(cache)
     except OSError:  # another process was faster
@@ -159,11 +180,12 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             yield self._draw(np.random.default_rng([self.seed, self.epoch, number]))
 
     def _draw(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        drums, backings, velocities = [], [], []
+        drums, backings, velocities, prominences = [], [], [], []
         for _ in range(self.batch):
             source, crop = self._crop(0, rng)
             drums.append(source.drums[crop])
             velocities.append(source.velocity[crop])
+            prominences.append(source.prominence[crop])
             # half of the crops keep their own accompaniment: it plays in time with the drums
             if rng.random() >= 0.5 or not source.parts[[crop.start, crop.stop - 1], 1].all():
                 source, crop = self._crop(1, rng)
@@ -172,6 +194,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             torch.from_numpy(np.stack(drums).astype(np.float32)),
             torch.from_numpy(np.stack(backings).astype(np.float32)),
             torch.from_numpy(np.stack(velocities).astype(np.float32) / 255),
+            torch.from_numpy(np.stack(prominences).astype(np.float32)),
             self.augment,
             rng,
         )

@@ -115,7 +115,7 @@ class DrumTask(pl.LightningModule):
         frames, velocity = batch["frames"], batch["velocity"]
         state = [s.to(frames.device) for s in self.network.init_state(len(frames))]
         logits, hardness, _ = self.network(frames, state)
-        parts: dict[str, Tensor] = self.loss(logits.float(), hardness.float(), velocity)
+        parts: dict[str, Tensor] = self.loss(logits.float(), hardness.float(), velocity, batch["heard"])
         for name, value in parts.items():
             self.log(f"{stage}_{name}", value, prog_bar=name == "loss", batch_size=len(frames))
         return parts["loss"]

@@ -18,7 +18,7 @@ from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels  # 
 from training import average, calibrate, evaluate, export, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.dataset import Batches, load_features  # noqa: E402
-from training.loss import DrumLoss, targets  # noqa: E402
+from training.loss import DrumLoss, asked, targets  # noqa: E402
 from training.score import Count, match  # noqa: E402
 
 LABELS = ("kick", "snare", "hihat")
@@ -107,26 +107,66 @@ def test_batches_depend_on_seed_and_epoch_alone(chunks):
     assert not torch.equal(draw(0, 0), draw(1, 0))
 
 
+PLAIN = Augment(naked=0, drumless=0, balance_db=6, balance_spread_db=0, tone_db=0, dark=0, noise=0, tuning=0, room=0,
+                squash=0, thin=0, level_db=(-20, -20))  # fmt: skip
+
+
 def test_remix_keeps_to_its_balance_and_level():
-    plain = Augment(naked=0, drumless=0, balance_db=6, balance_spread_db=0, tone_db=0, dark=0, noise=0,
-                    level_db=(-20, -20))  # fmt: skip
     drums, backing = torch.full((2, 50, 8), -30.0), torch.full((2, 50, 8), -50.0)
     velocity = torch.ones(2, 50, 1)
-    mixed = remix(drums, backing, velocity, plain, np.random.default_rng(0))["frames"]
+    mixed = remix(drums, backing, velocity, 99 * velocity, PLAIN, np.random.default_rng(0))["frames"]
     total = 10 * torch.log10((10 ** (mixed / 10)).sum(2))
     torch.testing.assert_close(total, torch.full_like(total, -20), atol=1e-2, rtol=0)
     # drums 6 dB above backing: the mix lies 10 log10(1 + 10^-0.6) above the drums alone
-    silent = remix(drums, torch.full_like(backing, -100), velocity, plain, np.random.default_rng(0))
+    silent = remix(drums, torch.full_like(backing, -100), velocity, 99 * velocity, PLAIN, np.random.default_rng(0))
     torch.testing.assert_close(silent["frames"], mixed, atol=1e-2, rtol=0)
 
 
 def test_drumless_crops_lose_drums_and_labels():
-    only = Augment(naked=0, drumless=1.0, tone_db=0, dark=0, noise=0)
+    only = replace(PLAIN, drumless=1.0)
     drums = torch.full((1, 60, 8), -100.0)
     drums[:, 30] = -10
-    out = remix(drums, torch.full((1, 60, 8), -40.0), torch.ones(1, 60, 2), only, np.random.default_rng(0))
-    assert (out["velocity"] == 0).all()
+    ones = torch.ones(1, 60, 2)
+    out = remix(drums, torch.full((1, 60, 8), -40.0), ones, -99 * ones, only, np.random.default_rng(0))
+    assert (out["velocity"] == 0).all() and (out["heard"] == 1).all()
     assert out["frames"].std() < 1e-3
+
+
+def test_hits_that_drown_are_not_asked_for():
+    drums, backing = torch.full((1, 60, 8), -60.0), torch.full((1, 60, 8), -60.0)
+    drums[:, 20], drums[:, 40], drums[:, 50:] = -10, -35, -20
+    backing[:, 30:] = -20
+    velocity, prominence = torch.zeros(1, 60, 2), torch.full((1, 60, 2), 99.0)
+    velocity[:, [20, 40]] = 0.5
+    prominence[:, 20, 1] = -12  # under another drum
+    for balance, expected in ((0, [[1, 0], [0, 0]]), (40, [[1, 0], [1, 1]])):
+        plain = replace(PLAIN, balance_db=min(balance, 24), naked=float(balance > 24))
+        out = remix(drums, backing, velocity, prominence, plain, np.random.default_rng(0))
+        assert out["heard"][0, [20, 40]].tolist() == expected
+        assert out["heard"][0, 5].tolist() == [1, 1]
+
+
+def test_the_loss_passes_over_what_is_not_asked():
+    velocity, heard = torch.zeros(1, 60, 1), torch.ones(1, 60, 1)
+    velocity[0, [30, 45]] = 0.7
+    heard[0, 30] = 0
+    assert torch.nonzero(1 - asked(velocity, heard, 2)[0, :, 0]).ravel().tolist() == [30, 31, 32, 33, 34]
+    near = velocity.clone()
+    near[0, 32] = 0.7  # a hit that is heard takes its own surroundings back
+    assert torch.nonzero(1 - asked(near, heard, 2)[0, :, 0]).ravel().tolist() == [30, 31, 32]
+    loss = DrumLoss(2, 1.0)
+    silent = torch.full((1, 60, 1), -8.0)
+    silent[0, 47] = 8.0
+    assert loss(silent, velocity, velocity, heard)["onset"] < 0.5 * loss(silent, velocity, velocity)["onset"]
+
+
+def test_labels_not_claimed_complete_are_not_asked_for(tmp_path):
+    samples = np.random.default_rng(0).normal(0, 0.1, studio.RATE).astype(np.float32)
+    ChunkWriter(tmp_path, studio.RATE).write("a", {"": samples}, [Label(0.5, "kick", 1.0), Label(0.7, "snare", 1.0)])
+    Manifest(tmp_path).add([Chunk("a", "a", "t", "a", "CC0", "four", 1.0, 1.0, details={"complete": ["kick"]})])
+    features = load_features(tmp_path, SPEC, LABELS)
+    assert (features.prominence[:, 0] == 99).all() and (features.prominence[:, 2] == -99).all()
+    assert features.prominence[70, 1] == 99 and features.prominence[69, 1] == -99
 
 
 def test_targets_are_late_by_the_delay_and_have_shoulders():
@@ -220,6 +260,15 @@ def test_calibration_chooses_the_best_threshold_and_the_bias():
     spec, ((threshold, counted, offset),) = calibrate.calibrate(spec, [(onsets, labels, 44100)])
     assert 0.3 < threshold <= 0.6 and counted == Count(len(labels), 0, 0)
     assert offset == pytest.approx(0.023, abs=1e-3) and spec.attack_offset_seconds == (0.023,)
+
+
+def test_calibration_excuses_hits_that_drown():
+    spec = ModelSpec("t", ("kick",), ("kick",), FeatureSpec(), (44100,), (0.9,), (0.03,), (0.0,))
+    onsets = np.full((200, 1), 0.02, np.float32)
+    onsets[[50, 100]] = 0.6
+    labels = [Label(0.5, "kick", 1.0), Label(1.0, "kick", 0.1, -20.0), Label(1.5, "kick", 0.1, -20.0)]
+    _, ((_, counted, _),) = calibrate.calibrate(spec, [(onsets, labels, 44100)])
+    assert counted == Count(1, 0, 0)
 
 
 def test_match_is_one_to_one():
