@@ -68,7 +68,7 @@ class DrumLoss(nn.Module):
         First frames of a crop that do not count: the network has not heard enough yet.
     """
 
-    def __init__(self, delay: int, positive: float, velocity: float = 0.1, warmup: int = 20) -> None:
+    def __init__(self, delay: int, positive: float, velocity: float = 0.3, warmup: int = 20) -> None:
         super().__init__()
         self.delay, self.velocity, self.warmup = delay, velocity, warmup
         self.positive = torch.tensor(positive)
