@@ -1,0 +1,162 @@
+"""A long concert in accelerated time: the clock must still be exact at the end, and memory flat.
+
+One recording is heard over and over by one detector, without a pause or a reset, in blocks as a sound card gives
+them. Its length is a whole number of frames, so every round must give the same events at the same samples of the
+round: each is compared with the third (the first begins in a silence that the others do not have, and the network's
+memory of it fades). The largest difference of a velocity or confidence is told.
+
+Exit code 1 if a round differs (velocities and confidences: by more than 0.001), or if resident memory grew by more
+than ``--growth`` after the first twentieth of the rounds.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+import soxr
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from dance import Detector, Event
+
+SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
+REFERENCE = 2  # the round that all later ones are compared with
+WARM = 0.05  # of the rounds: afterwards, memory should stay as it is
+ROUNDING = 1e-3  # what velocities and confidences may differ by
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run showed.
+
+    Attributes
+    ----------
+    samples : int
+        Heard in all.
+    events : int
+        In each round.
+    different : int
+        Rounds after the reference whose events differ from it.
+    deviation : float
+        Largest difference of a velocity or confidence.
+    early, late : int
+        Resident bytes of the process, early on and at the end.
+    """
+
+    samples: int
+    events: int
+    different: int
+    deviation: float
+    early: int
+    late: int
+
+
+def whole_frames(samples: npt.NDArray[np.float32], detector: Detector) -> npt.NDArray[np.float32]:
+    """Return the recording, cut so that after it frames end at the same samples again."""
+    hop = detector.spec.features.hop_seconds * detector.sample_rate
+    # A hop need not be a whole number of samples; this many hops are.
+    hops = next(n for n in range(1, 10_001) if abs(n * hop - round(n * hop)) < 1e-6)
+    unit = round(hops * hop)
+    return samples[: len(samples) // unit * unit]
+
+
+def rounds(detector: Detector, samples: npt.NDArray[np.float32], count: int, block: int = 256) -> Iterator[list[Event]]:
+    """Hear `samples` `count` times on end and yield the events of each round."""
+    for _ in range(count):
+        events = []
+        for first in range(0, len(samples), block):
+            events += detector.process(samples[first : first + block])
+        yield events
+
+
+def run(detector: Detector, samples: npt.NDArray[np.float32], count: int) -> Outcome:
+    """Hear `count` rounds, more than `REFERENCE` + 1, and compare them."""
+    clock: list[tuple[str, int, int]] = []
+    values = np.zeros(0)
+    different, deviation, early = 0, 0.0, 0
+    for number, events in enumerate(tqdm(rounds(detector, samples, count), total=count, leave=False)):
+        start = number * len(samples)
+        heard = [(event.label, event.sample - start, event.reported - start) for event in events]
+        strengths = np.array([(event.velocity, event.confidence) for event in events])
+        if number == REFERENCE:
+            clock, values = heard, strengths
+        elif number > REFERENCE:
+            if heard != clock:
+                different += 1
+            elif heard:
+                deviation = max(deviation, float(np.abs(strengths - values).max()))
+        if number == max(REFERENCE, round(WARM * count)):
+            early = resident()
+    return Outcome(count * len(samples), len(clock), different, deviation, early, resident())
+
+
+def resident() -> int:
+    """Return the resident memory of this process in bytes."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python benchmarks/long_run.py --hours 8",
+    )
+    add = result.add_argument
+    add("--hours", type=float, default=0.5, help="of audio, at each rate (default: %(default)s)")
+    add("--rates", type=int, nargs="+", default=[44100, 48000], help="(default: %(default)s)")
+    add("--growth", type=float, default=2.0, metavar="MB", help="of memory that is allowed (default: %(default)s)")
+    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--song", type=Path, default=SONG, help="recording to hear again and again (default: the demo song)")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    columns = ("rate", "hours", "rounds", "events a round", "rounds that differ", "deviation", "MB early", "MB late")
+    table = Table(*columns, "x real time", box=None)
+    failed = False
+    try:
+        recording, rate = sf.read(args.song, dtype="float32", always_2d=True)
+        for wanted in args.rates:
+            detector = Detector.load(args.model, sample_rate=wanted)
+            mono = np.ascontiguousarray(soxr.resample(recording.mean(axis=1), rate, wanted), np.float32)
+            samples = whole_frames(mono, detector)
+            if not len(samples):
+                raise ValueError(f"{args.song} is shorter than a frame")
+            count = max(REFERENCE + 2, round(args.hours * 3600 * wanted / len(samples)))
+            began = time.perf_counter()
+            outcome = run(detector, samples, count)
+            seconds = outcome.samples / wanted
+            failed |= bool(outcome.different) or outcome.deviation > ROUNDING
+            failed |= outcome.late - outcome.early > args.growth * 1e6
+            table.add_row(
+                str(wanted),
+                f"{seconds / 3600:.2f}",
+                str(count),
+                str(outcome.events),
+                str(outcome.different),
+                f"{outcome.deviation:.0e}",
+                f"{outcome.early / 1e6:.1f}",
+                f"{outcome.late / 1e6:.1f}",
+                f"{seconds / (time.perf_counter() - began):.0f}",
+            )
+    except (OSError, ValueError, sf.LibsndfileError) as error:
+        print(f"long_run: {error}", file=sys.stderr)
+        return 2
+    Console(width=120).print(table)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""``dance latency``: how late the callback is, measured through the devices of this machine."""
+
+import argparse
+from contextlib import ExitStack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..latency import PARTS, Measurement, measure
+from ..network import Network
+from ..virtual import VirtualMicrophone
+from .common import add_detector_options, make_detector, say
+
+NAME = "latency"
+HELP = "play hits, hear them, and print how late the callback is after the attack, part by part"
+EXAMPLES = (
+    "dance latency                                   (speaker and microphone, or a cable from output to input)",
+    "dance latency --device USB --output USB --hits 200 --period 128",
+    "dance latency --virtual                         (no hardware: through a PulseAudio server of its own)",
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add = parser.add_argument
+    add("--device", type=_device, help="input: index or part of a name; default: the system's default input")
+    add("--output", type=_device, help="output: index or part of a name; default: the system's default output")
+    add("--virtual", action="store_true", help="measure through a virtual microphone instead (needs PulseAudio)")
+    add("--rate", type=_positive, help="samples a second of both; default: the input's own if the model takes it")
+    add("--hits", type=_positive, default=60, metavar="N", help="how many to play, two a second; default: 60")
+    add("--period", type=_positive, default=256, help="samples that the devices take at once; default: 256")
+    add_detector_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print."""
+    network = Network(options.model)
+    with ExitStack() as stack:
+        device, output, rates = options.device, options.output, options.rate or network.spec.sample_rates
+        if options.virtual:
+            virtual = VirtualMicrophone(options.rate or network.spec.sample_rates[0])
+            stack.enter_context(virtual)
+            device = output = virtual.name
+            rates = virtual.sample_rate
+        say(f"playing {options.hits} hits; what else sounds near the microphone disturbs")
+        measured = measure(
+            lambda source: make_detector(network, source, options),
+            device=device,
+            output=output,
+            sample_rate=rates,
+            hits=options.hits,
+            period=options.period,
+        )
+    print(report(measured))
+    return 0
+
+
+def report(measured: Measurement) -> str:
+    """Return a measurement as text to print."""
+    columns = dict(zip(PARTS, measured.parts.T, strict=True))
+    all_rows = {**columns, "beyond decision": measured.beyond_decision, "attack to callback": measured.total}
+    lines = [
+        f'"{measured.output}" -> "{measured.input}", {measured.sample_rate} Hz, periods of {measured.period}: '
+        f"{measured.played} hits played, {measured.arrived} arrived, {len(measured.labels)} reported",
+        "",
+        f"{'milliseconds':20}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}",
+        *(_row(name, values) for name, values in all_rows.items()),
+        "",
+        f"compensation for a visual: {1000 * measured.compensation:.0f} ms behind the sound at the microphone",
+        f"(half of the devices' {1000 * measured.device:.1f} ms is the output's, which live music does not pass)",
+    ]
+    if measured.lost:
+        lines.append(f"{measured.lost} samples were lost because the engine was late: something else loads the machine")
+    if measured.underflows:
+        lines.append(f"the output ran dry {measured.underflows} times: try a longer --period")
+    return "\n".join(lines)
+
+
+def _row(name: str, seconds: NDArray[np.float64]) -> str:
+    values = (*np.percentile(seconds, (50, 95, 99)), seconds.max())
+    return f"{name:20}" + "".join(f"{1000 * value:8.2f}" for value in values)
+
+
+def _device(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
