@@ -1,0 +1,75 @@
+"""The monitor in the browser as an option of commands that hear something.
+
+Contents
+--------
+add_options, from_options, in_turn
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import SourceError, SpecError
+from ..microphone import Device
+from ..web import PORT, SETTINGS
+from .common import say
+
+if TYPE_CHECKING:
+    from ..web.monitor import Monitor
+
+_LOOPBACK = "127.0.0.1"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the monitor."""
+    add = parser.add_argument
+    add(
+        "--web",
+        nargs="?",
+        type=int,
+        const=PORT,
+        metavar="PORT",
+        help=f"a page in the browser that shows and sets everything; port, default: {PORT}",
+    )
+    add("--host", metavar="ADDRESS", help="with --web: 0.0.0.0 lets a phone in the same network see the page")
+    add("--token", metavar="WORD", help="with --web and --host: the page's token; default: a new one at every start")
+
+
+def from_options(
+    options: argparse.Namespace, devices: Callable[[], Sequence[Device]] | None = None
+) -> "Monitor | None":
+    """Return the monitor that the options ask for, if any, and tell its address."""
+    if options.web is None:
+        if options.host or options.token:
+            raise SpecError("--host and --token belong to the page in the browser; add --web")
+        return None
+    from ..web.monitor import Monitor
+
+    host = options.host or _LOOPBACK
+    monitor = Monitor(host, options.web, token=options.token, save_to=options.settings or SETTINGS, devices=devices)
+    say(f"open {monitor.url} in a browser")
+    return monitor
+
+
+def in_turn(hear: Callable[[int | str | None], None], device: int | str | None, monitor: "Monitor | None") -> None:
+    """Hear `device`, then whatever is chosen in the page; one that fails gives way to the one before it.
+
+    Raises
+    ------
+    SourceError
+        If there is none before it.
+    """
+    former = device
+    while True:
+        try:
+            hear(device)
+        except SourceError as error:
+            if monitor is None or device == former:
+                raise
+            say(error)
+            monitor.tell(error)
+            device = former
+        else:
+            if monitor is None or monitor.chosen is None:
+                return
+            former, device = device, monitor.chosen

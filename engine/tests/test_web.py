@@ -1,0 +1,662 @@
+"""The monitor: who may see it, what it shows and sets, and that nothing a page does can harm the engine."""
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_model
+from browser import HOW, MISSING, chromium, resize
+from stage import ROOT, SONG, Script, detector, drums, model, run, tiny, until
+
+from dance import DanceError, Detector, Engine, Read, Settings, SoundFile, SourceError, SpecError
+from dance.commands.monitor import in_turn
+from dance.features import log_mel
+from dance.microphone import Device
+from dance.sources import Source
+from dance.web import server
+from dance.web.access import Access
+from dance.web.monitor import Monitor
+
+pytest.importorskip("websockets", reason="needs websockets (pip install websockets)")
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+PAGE = (ROOT / "engine" / "dance" / "web" / "page.html").read_text()
+DEVICES = [Device(0, "built in", 2, 48000, True), Device(1, "USB", 2, 44100, False)]
+
+
+class Endless(Source):
+    """The same samples again and again, ten milliseconds at a time."""
+
+    def __init__(self, samples: np.ndarray, name: str = "endless", sample_rate: int = 44100) -> None:
+        self.sample_rate, self.live, self.name = sample_rate, True, name
+        self._samples, self._at = samples, 0
+        self._end = Script()
+
+    def read(self, out: np.ndarray, timeout: float) -> Read:
+        if self._end.closed.wait(0.01):
+            return Read(0, ended=True)
+        part = self._samples[self._at :][: self.sample_rate // 100]
+        self._at = (self._at + len(part)) % len(self._samples)
+        out[: len(part)] = part
+        return Read(len(part))
+
+    def close(self) -> None:
+        self._end.close()
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> Iterator[Monitor]:
+    with Monitor(port=0, save_to=tmp_path / "room.json", devices=lambda: DEVICES) as monitor:
+        yield monitor
+
+
+@pytest.fixture
+def engine(monitor: Monitor) -> Iterator[Engine]:
+    with monitor.engine(Endless(drums()), detector()) as engine:
+        yield engine
+
+
+class Page:
+    """What a page does, without the page."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    def send(self, **message: object) -> None:
+        self.connection.send(json.dumps(message))
+
+    def get(self, kind: str, condition: Callable[[dict[str, Any]], object] = lambda message: True) -> dict[str, Any]:
+        """Return the next message of this kind, and condition; drop others."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            message = json.loads(self.connection.recv(timeout=60))
+            if message["type"] == kind and condition(message):
+                return message
+        raise AssertionError(f"no {kind}")
+
+
+def address(url: str) -> tuple[str, int, str]:
+    """Return host, port and query of the monitor's address."""
+    host, port, query = re.fullmatch(r"http://([^:]+):(\d+)/(.*)", url).groups()
+    return host, int(port), query
+
+
+@contextlib.contextmanager
+def page(url: str, **options: object) -> Iterator[Page]:
+    host, port, query = address(url)
+    # Closing waits for what was sent before, which some of these pages do not read.
+    options = {"origin": f"http://{host}:{port}", "proxy": None, "close_timeout": 0.1, **options}
+    with connect(f"ws://{host}:{port}/socket{query}", **options) as connection:
+        yield Page(connection)
+
+
+def ask(url: str, path: str | None = None, method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+    host, port, query = address(url)
+    connection = http.client.HTTPConnection(host, port, timeout=60)
+    connection.request(method, path or f"/{query}", headers=headers)
+    return connection.getresponse()
+
+
+# Who may see it
+
+
+def test_the_page_needs_nothing_else(monitor: Monitor) -> None:
+    response = ask(monitor.url)
+    assert response.status == 200
+    assert response.read().decode() == PAGE
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    links = set(re.findall(r"""\w+://[^\s"'`$]+""", PAGE))
+    assert links <= {"http://www.w3.org/2000/svg"}  # a name, not a place
+
+
+@pytest.mark.parametrize("path", ["/index.html", "/..%2f", "/../monitor.py", "/socket/", "//", "/page.html?token=x"])
+def test_nothing_but_the_page_is_served(monitor: Monitor, path: str) -> None:
+    assert ask(monitor.url, path).status == 404
+
+
+def test_only_get(monitor: Monitor) -> None:
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        with contextlib.suppress(http.client.BadStatusLine):  # some versions just hang up
+            assert ask(monitor.url, method=method).status >= 400
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8808", "127.0.0.1.evil.example", "", "[::1"])
+def test_other_names_for_this_machine_are_refused(monitor: Monitor, host: str) -> None:
+    assert ask(monitor.url, Host=host).status == 403
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "null", "http://127.0.0.1:1"])
+def test_other_pages_are_refused(monitor: Monitor, origin: str | None) -> None:
+    with pytest.raises(InvalidStatus) as refused, page(monitor.url, origin=origin):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_on_loopback_no_token_is_needed() -> None:
+    for host in ("127.0.0.1", "localhost", "::1"):
+        assert Access(host).token is None
+
+
+def test_in_a_network_the_token_is_needed() -> None:
+    with Monitor("0.0.0.0", 0) as monitor:
+        _, port, query = address(monitor.url)
+        assert re.fullmatch(r"\?token=[\w-]{12,}", query)
+        for where in ("", "?token=", "?token=wrong", query[:-1], query.upper() + "x"):
+            local = f"http://127.0.0.1:{port}/{where}"
+            assert ask(local).status == 403
+            with pytest.raises(InvalidStatus), page(local):
+                pass
+        local = f"http://127.0.0.1:{port}/{query}"
+        assert ask(local).status == 200
+        with page(local), pytest.raises(InvalidStatus), page(local, origin="http://evil.example"):
+            pass
+
+
+def test_a_token_of_ones_own() -> None:
+    assert Access("192.0.2.7", "ours-only").url(80) == "http://192.0.2.7:80/?token=ours-only"
+    for everywhere in ("0.0.0.0", "::"):  # what others can open is some address or name of this machine
+        assert not re.match(r"http://(0\.0\.0\.0|\[::\]):", Access(everywhere).url(80))
+    assert Access("192.0.2.7").token != Access("192.0.2.7").token
+    with pytest.raises(SpecError, match="8 characters"):
+        Access("192.0.2.7", "short")
+
+
+def test_so_many_pages_and_no_more(monitor: Monitor) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(server.CLIENTS):
+            stack.enter_context(page(monitor.url))
+        with pytest.raises(InvalidStatus) as refused, page(monitor.url):
+            pass
+        assert refused.value.response.status_code == 503
+
+
+# What it shows
+
+
+def test_the_page_is_told_what_the_detector_hears(monitor: Monitor) -> None:
+    samples = tiny_model.song(44100, 2.0)
+    expected = (other := detector()).process(samples)
+    expected += other.flush()
+    begin = Script().closed  # an event that the source waits for
+    heard = []
+    with page(monitor.url) as one:
+        with monitor.engine(Script(begin, samples, None), detector(), heard.append):
+            session = one.get("session")
+            begin.set()
+            ticks = [one.get("tick")]
+            while ticks[-1]["heard"] < 2 or ticks[-1]["frames"]:
+                ticks.append(one.get("tick"))
+        last = one.get("tick", lambda tick: not tick["running"])
+    assert session["labels"] == list(other.labels)
+    frames = log_mel(samples, other.spec.features, 44100)
+    assert [number for tick in ticks for number in tick["frames"]] == list(range(len(frames)))
+    told = np.frombuffer(b"".join(base64.b64decode(tick["mel"]) for tick in ticks), np.uint8).reshape(frames.shape)
+    assert np.abs(told / 255 * 100 - 100 - frames.clip(-100, 0)).max() < 0.2
+    onset = np.frombuffer(b"".join(base64.b64decode(tick["onset"]) for tick in ticks), np.uint8)
+    assert len(onset) == 3 * len(frames) and onset.max() > 200
+    hits = [hit for tick in [*ticks, last] for hit in tick["hits"]]
+    assert len(hits) > 5
+    assert [(other.labels[place], sample) for place, _, sample, _, _ in hits] == [(e.label, e.sample) for e in heard]
+    assert [event.sample for event in expected][: len(heard)] == [event.sample for event in heard]
+    assert all(latency >= event.delay - 1e-3 for (*_, latency), event in zip(hits, heard, strict=True))
+    assert max(tick["peak"] for tick in ticks) == pytest.approx(np.abs(samples).max(), abs=1e-4)
+    assert last["lost"] == 0 and last["events"] == len(heard)
+
+
+def test_clipping_and_what_is_no_number(monitor: Monitor) -> None:
+    samples = np.zeros(3000, np.float32)
+    samples[100:107] = [1, -1, 1, 0.9995, 0.99, np.nan, np.inf]
+    with page(monitor.url) as one, monitor.engine(Script(samples, 500, samples, None), detector()):
+        ticks = [one.get("tick")]
+        while ticks[-1]["heard"] < 0.147:
+            ticks.append(one.get("tick"))
+    assert sum(tick["clipped"] for tick in ticks) == 8
+    assert max(tick["peak"] for tick in ticks) == 1
+    assert ticks[-1]["lost"] == 500
+
+
+def test_another_engine_is_another_session_with_the_same_settings(monitor: Monitor) -> None:
+    with page(monitor.url) as one:
+        with monitor.engine(Endless(drums(), "first"), detector()):
+            first = one.get("session")
+            one.send(type="label", label="kick", changes={"gate": 0.3})
+            one.get("settings", lambda settings: settings["labels"]["kick"]["gate"] == 0.3)
+        with monitor.engine(Endless(drums(), "second"), detector()) as engine:
+            second = one.get("session")
+            assert engine.settings.for_label("kick").gate == 0.3
+            assert one.get("settings")["labels"]["kick"]["gate"] == 0.3
+            assert one.get("tick")["heard"] < 2
+    assert (first["source"], second["source"]) == ("first", "second")
+    assert first["id"] != second["id"]
+
+
+def test_who_comes_late_is_greeted(monitor: Monitor, engine: Engine) -> None:
+    until(lambda: engine.stats.events)
+    with page(monitor.url) as one:
+        assert one.get("session")["source"] == "endless"
+        assert one.get("settings")["labels"]["kick"]["threshold"] == 0.5
+        assert len(one.get("tick")["frames"]) < 256 + 1
+
+
+class Loud:
+    """A server's content that says much."""
+
+    page = b""
+
+    def __init__(self) -> None:
+        self.beats = 0
+
+    def greet(self) -> list[dict[str, Any]]:
+        return [{"type": "greeting"}]
+
+    def beat(self) -> list[dict[str, Any]]:
+        self.beats += 1
+        return [{"type": "tick", "number": self.beats, "text": "x" * 100_000}]
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        return None
+
+
+def test_a_slow_page_loses_messages_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "FRAMES_A_SECOND", 1000)
+    content = Loud()
+    busy = server.Server(content, Access("127.0.0.1"), 0)
+    try:
+        url = f"http://127.0.0.1:{busy.port}/"
+        with page(url, max_queue=1) as slow, page(url) as quick:
+            quick.get("tick", lambda tick: content.beats > 300)
+            missed = slow.get("missed")
+            assert missed["count"] >= 60
+            assert slow.get("tick")["number"] > 60
+    finally:
+        busy.close()
+
+
+# What it sets
+
+
+def test_a_page_sets_and_every_page_sees_it(monitor: Monitor, engine: Engine, tmp_path: Path) -> None:
+    with page(monitor.url) as one, page(monitor.url) as other:
+        one.send(type="label", label="kick", changes={"sensitivity": 0.75})
+        one.send(type="label", label="snare", changes={"threshold": 0.9, "refractory": 0.2})
+        one.send(type="label", label="hihat", changes={"mute": True})
+        one.send(type="offset", seconds=-0.012)
+        told = other.get("settings", lambda settings: settings["offset"])
+        assert told["labels"]["kick"]["threshold"] < 0.5
+        assert told["labels"]["snare"]["own"] == ["threshold", "refractory"]
+        assert told["labels"]["hihat"]["mute"] is True
+        assert engine.settings.for_label("snare").refractory == 0.2
+        assert engine.settings.offset == -0.012
+        one.send(type="save")
+        assert one.get("saved")["path"] == str(tmp_path / "room.json")
+        assert Settings.load(tmp_path / "room.json") == engine.settings
+        assert Settings.from_dict(told["file"]) == engine.settings
+        one.send(type="reset")
+        assert other.get("settings")["offset"] == 0
+        assert engine.settings == Settings()
+
+
+def test_a_drum_that_is_muted_in_the_page_is_silent(monitor: Monitor, engine: Engine) -> None:
+    with page(monitor.url) as one:
+        one.get("tick", lambda tick: tick["hits"])
+        for label in engine.settings.labels or detector().labels:
+            one.send(type="label", label=label, changes={"mute": True})
+        one.get("settings", lambda told: all(own["mute"] for own in told["labels"].values()))
+        start = one.get("tick")
+        while (tick := one.get("tick"))["heard"] < start["heard"] + 0.1:
+            pass
+        while tick["heard"] < start["heard"] + 1.5:
+            tick = one.get("tick")
+            assert not tick["hits"]
+        assert tick["presence"] == [0, 0, 0]
+
+
+def test_a_file_that_cannot_be_written_is_told(engine: Engine, monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "room.json").mkdir()
+    with page(monitor.url) as one:
+        one.send(type="save")
+        assert "room.json" in one.get("error")["text"]
+
+
+def test_choosing_a_device_ends_the_engine(monitor: Monitor, engine: Engine) -> None:
+    with page(monitor.url) as one:
+        assert one.get("session")["switchable"] is True
+        one.send(type="devices")
+        assert one.get("devices")["devices"] == ["built in", "USB"]
+        one.send(type="device", name="gone")
+        assert 'no input device "gone"' in one.get("error")["text"]
+        assert not engine.wait(0)
+        one.send(type="device", name="USB")
+        assert engine.wait(60)
+        assert monitor.chosen == "USB"
+        with monitor.engine(Endless(drums(), "USB"), detector()):
+            assert monitor.chosen is None
+            assert one.get("session")["source"] == "USB"
+
+
+def test_devices_in_turn_and_back_again(monitor: Monitor) -> None:
+    heard = []
+
+    def hear(device: str | None) -> None:
+        heard.append(device)
+        if device == "broken":
+            raise SourceError("broken")
+        monitor.engine(Script(), detector())
+        monitor._content.chosen = {1: "USB", 2: "broken"}.get(len(heard))
+
+    in_turn(hear, None, monitor)
+    assert heard == [None, "USB", "broken", "USB"]
+    with pytest.raises(SourceError):
+        in_turn(hear, "broken", monitor)
+    with pytest.raises(SourceError):
+        in_turn(hear, "broken", None)
+
+
+# What can go wrong
+
+
+GARBAGE = [
+    "",
+    "nonsense",
+    "[1, 2]",
+    "null",
+    "[" * 4000,
+    '{"type": "unknown"}',
+    '{"type": ["label"]}',
+    '{"type": "label"}',
+    '{"type": "label", "label": "gong", "changes": {"gate": 0.5}}',
+    '{"type": "label", "label": "kick", "changes": []}',
+    '{"type": "label", "label": "kick", "changes": {"colour": 1}}',
+    '{"type": "label", "label": "kick", "changes": {"gate": "loud"}}',
+    '{"type": "label", "label": "kick", "changes": {"gate": NaN}}',
+    '{"type": "label", "label": "kick", "changes": {"gate": 1e999}}',
+    '{"type": "label", "label": "kick", "changes": {"gate": true}}',
+    '{"type": "label", "label": "kick", "changes": {"mute": 1}}',
+    '{"type": "label", "label": "kick", "changes": {"sensitivity": null}}',
+    '{"type": "label", "label": "kick", "changes": {"refractory": -1}}',
+    '{"type": "label", "label": {"a": 1}, "changes": {"gate": 0.5}}',
+    '{"type": "label", "label": "kick", "changes": {"self": 1}}',
+    '{"type": "offset"}',
+    '{"type": "offset", "seconds": "now"}',
+    '{"type": "offset", "seconds": 1e9}',
+    '{"type": "device", "name": 3}',
+    b"\x00\xff\xfe",
+    b'{"type": "offset", "seconds": []}',
+]
+
+
+def test_garbage_is_answered_and_changes_nothing(monitor: Monitor, engine: Engine) -> None:
+    before = engine.settings
+    with page(monitor.url) as one:
+        for text in GARBAGE:
+            one.connection.send(text)
+            assert one.get("error")["text"], text
+        one.get("tick")
+    assert engine.settings == before
+    assert not engine.wait(0)
+
+
+def test_a_message_that_is_too_long_ends_the_connection_and_nothing_else(monitor: Monitor, engine: Engine) -> None:
+    with page(monitor.url) as other:
+        with page(monitor.url) as one:
+            one.connection.send('"' + "x" * server.MESSAGE_BYTES + '"')
+            with pytest.raises(ConnectionClosed) as closed:
+                one.get("error")
+            assert closed.value.rcvd.code == 1009
+        other.get("tick")
+    assert not engine.wait(0)
+
+
+def test_a_flood_is_read_slowly_and_harms_nobody(monitor: Monitor, engine: Engine) -> None:
+    with page(monitor.url) as other, page(monitor.url) as flooder:
+        began = time.monotonic()
+        for i in range(320):
+            flooder.send(type="offset", seconds=i / 1000)
+        other.get("settings", lambda settings: settings["offset"] == 0.319)
+        assert time.monotonic() - began > 1  # 200 at once, 100 a second from then on: a floor, whatever the load
+        other.send(type="reset")
+        other.get("settings", lambda settings: settings["offset"] == 0)
+    assert not engine.wait(0)
+    assert engine.stats.lost == 0
+
+
+def test_whoever_hangs_up_in_the_middle_is_forgotten(monitor: Monitor, engine: Engine) -> None:
+    for _ in range(20):
+        with page(monitor.url) as one:
+            one.connection.socket.close()
+    with page(monitor.url) as one:
+        one.get("tick")
+
+
+def test_a_consumer_that_fails_ends_the_engine_as_ever(monitor: Monitor) -> None:
+    def fail(event: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        monitor.engine(Endless(drums()), detector(), fail).run()
+
+
+def test_a_port_that_is_taken(monitor: Monitor) -> None:
+    port = address(monitor.url)[1]
+    with pytest.raises(DanceError, match=f"port {port} .*; choose another port"):
+        Monitor(port=port)
+    with pytest.raises(DanceError, match=r"cannot listen on 203\.0\.113\.1"):
+        Monitor("203.0.113.1", 0)
+
+
+# The command
+
+
+def test_options_that_make_no_sense(tmp_path: Path) -> None:
+    for options in (["--host", "0.0.0.0"], ["--loop", "--out", tmp_path]):
+        done = run("-m", "dance", "play", SONG, "--model", tiny(), *options)
+        assert done.returncode == 2
+        assert re.fullmatch(r"dance: .*\n", done.stderr)
+
+
+def test_without_websockets_the_error_names_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "websockets.py").write_text("raise ImportError('none')")
+    done = run("-m", "dance", "play", SONG, "--model", tiny(), "--web", "0", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert re.fullmatch(r'dance: .*pip install "dance\[web\]".*\n', done.stderr)
+
+
+@contextlib.contextmanager
+def command(*arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command; its standard error can be read meanwhile."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dance", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "engine"), **environment},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def announced(process: subprocess.Popen[str]) -> str:
+    """Return the address that the command says."""
+    return re.fullmatch(r"dance: open (\S+) in a browser\n", process.stderr.readline())[1]
+
+
+def test_play_with_the_monitor() -> None:
+    with command("play", SONG, "--model", tiny(), "--loop", "--web", "0") as process:
+        with page(announced(process)) as one:
+            assert one.get("session")["source"].endswith("song.ogg")
+            one.get("tick", lambda tick: tick["hits"])
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in errors and "s heard" in errors
+
+
+# In a real browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if MISSING:
+        pytest.skip(f"needs {MISSING} ({HOW})")
+    with chromium() as driver:
+        yield driver
+
+
+def number(browser: Any, identity: str) -> int:
+    """Return a number that the page shows."""
+    return int(browser.execute_script("return document.getElementById(arguments[0])?.textContent ?? '0'", identity))
+
+
+def slide(browser: Any, identity: str, value: float) -> None:
+    browser.execute_script(
+        "const slider = document.getElementById(arguments[0]);"
+        "slider.value = arguments[1]; slider.dispatchEvent(new Event('input'))",
+        identity,
+        value,
+    )
+
+
+def state(browser: Any) -> str:
+    return browser.execute_script("return document.getElementById('state').textContent")
+
+
+def word(browser: Any) -> str:
+    return browser.execute_script("return document.getElementById('word').textContent")
+
+
+def test_the_browser_shows_the_demo_song(browser: Any, monitor: Monitor) -> None:
+    browser.get_log("browser")  # what the tests before left
+    with SoundFile(SONG, realtime=True) as source:
+        hearing = Detector.load(model(), sample_rate=source.sample_rate)
+        with monitor.engine(source, hearing) as engine:
+            browser.get(monitor.url)
+            until(lambda: number(browser, "hits-kick") >= 2)
+            assert state(browser) == "listening"
+            until(lambda: engine.stats.seconds > 3)
+            # The picture and the lanes are drawn: many colours, and the kick's own.
+            colours = browser.execute_script(
+                "return [...document.querySelectorAll('canvas')].map(canvas => new Set(new Uint32Array("
+                "canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size)"
+            )
+            assert len(colours) == 1 + len(hearing.labels)
+            assert colours[0] > 100 and colours[1] > 5
+            events = engine.stats.events
+            until(lambda: number(browser, "hits") >= events)
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert all(name.startswith((monitor.url, "data:")) for name in loaded)
+    assert [entry for entry in browser.get_log("browser") if "favicon" not in entry["message"]] == []
+
+
+def test_a_slider_changes_what_is_detected(browser: Any, monitor: Monitor) -> None:
+    """Hits so faint that they count at sensitivity 0.5 and not at 0."""
+    samples = quiet_hits()
+    for sensitivity, heard in ((0.5, True), (0, False)):
+        offline = Detector.load(tiny(), sample_rate=44100, sensitivity=sensitivity)
+        labels = {event.label for event in offline.process(np.tile(samples, 3)) if event.sample > 22050}
+        assert ("kick" in labels) == heard
+    with monitor.engine(Endless(samples), detector()) as engine:
+        browser.get(monitor.url)
+        until(lambda: number(browser, "hits-kick") >= 2)
+        slide(browser, "sensitivity-kick", 0)
+        until(lambda: engine.settings.for_label("kick").sensitivity == 0)
+        then = engine.stats.seconds
+        until(lambda: engine.stats.seconds > then + 0.5)
+        kicks = number(browser, "hits-kick")
+        until(lambda: engine.stats.seconds > then + 3)
+        assert number(browser, "hits-kick") == kicks
+        slide(browser, "sensitivity-kick", 0.5)
+        until(lambda: number(browser, "hits-kick") >= kicks + 2)
+
+
+def quiet_hits() -> np.ndarray:
+    """Return a second with two faint thumps over a hum, which begins as it ends."""
+    time = np.arange(44100) / 44100
+    samples = sum(3e-4 * np.sin(2 * np.pi * round(hertz) * time + hertz) for hertz in np.geomspace(40, 12000, 40))
+    for start in (0.25, 0.75):
+        since = (time - start).clip(0)
+        swell = np.exp(-since / 0.03) * np.minimum(since / 0.004, 1)
+        samples += 0.1 * swell * sum(np.sin(2 * np.pi * hertz * since) for hertz in (50, 90, 170))
+    return samples.astype(np.float32)
+
+
+def test_the_page_comes_back_when_the_program_does(browser: Any, monitor: Monitor) -> None:
+    with monitor.engine(Endless(drums(), "before"), detector()):
+        browser.get(monitor.url)
+        until(lambda: number(browser, "hits-kick") >= 1)
+    until(lambda: state(browser) == "the source has ended")
+    monitor.close()
+    until(lambda: "not connected" in state(browser))
+    with Monitor(port=address(monitor.url)[1]) as again, again.engine(Endless(drums(), "after"), detector()):
+        until(lambda: state(browser) == "listening")
+        assert "after" in browser.title
+        hits = number(browser, "hits-kick")
+        until(lambda: number(browser, "hits-kick") > hits)
+
+
+def test_devices_saving_and_mistakes_in_the_browser(browser: Any, monitor: Monitor, tmp_path: Path) -> None:
+    with monitor.engine(Endless(drums(), "built in"), detector()) as engine:
+        browser.get(monitor.url)
+        until(lambda: browser.execute_script("return document.querySelectorAll('#device option').length") == 2)
+        browser.find_element("id", "mute-snare").click()
+        until(lambda: engine.settings.for_label("snare").mute)
+        browser.find_element("id", "save").click()
+        until(lambda: word(browser).startswith("Saved."))
+        assert Settings.load(tmp_path / "room.json").for_label("snare").mute
+        monitor.tell("<b>mind</b> this")
+        until(lambda: word(browser) == "<b>mind</b> this")
+        browser.find_element("css selector", "#device option[value=USB]").click()
+        assert engine.wait(60)
+    assert monitor.chosen == "USB"
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, monitor: Monitor, engine: Engine) -> None:
+    resize(browser, 390, 844)
+    browser.get(monitor.url)
+    until(lambda: number(browser, "hits-kick") >= 1)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    assert browser.execute_script("return [...document.querySelectorAll('details')].some(node => node.open)") is False
+
+
+# With a real device
+
+
+def test_another_device_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    microphone = pytest.importorskip("test_microphone", reason="needs PyAudio")
+    if microphone.missing:
+        pytest.skip(f"needs {', '.join(microphone.missing)} (apt-get install pulseaudio)")
+    with (
+        tempfile.TemporaryDirectory(prefix="pulse-") as folder,
+        contextlib.closing(microphone.Pulse(Path(folder), 44100)) as pulse,
+        command("listen", "--device", "default", "--model", tiny(), "--web", "0", **pulse.environment) as process,
+        page(announced(process)) as one,
+    ):
+        assert one.get("session")["source"] == "default"
+        one.get("tick", lambda tick: tick["heard"] > 0.5)
+        one.send(type="label", label="kick", changes={"gate": 0.5})
+        one.send(type="devices")
+        assert {"default", "pulse"} <= set(one.get("devices")["devices"])
+        one.send(type="device", name="pulse")
+        assert one.get("session")["source"] == "pulse"
+        assert one.get("settings")["labels"]["kick"]["gate"] == 0.5
+        one.get("tick", lambda tick: tick["heard"] > 0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert len(re.findall(r"s heard", errors)) == 2
