@@ -2,7 +2,7 @@
 
 Contents
 --------
-DanceError, SpecError, SourceError
+DanceError, SpecError, SourceError, SinkError
 """
 
 
@@ -16,3 +16,7 @@ class SpecError(DanceError, ValueError):
 
 class SourceError(DanceError):
     """A device or a file is wrong."""
+
+
+class SinkError(DanceError):
+    """An output is wrong: no such port, host or library."""

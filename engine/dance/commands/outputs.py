@@ -1,0 +1,269 @@
+"""Outputs and filters as options of commands that hear something.
+
+Contents
+--------
+add_options, from_options, Outputs
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Self
+
+from ..control import Configurable, OscControl
+from ..errors import SpecError
+from ..events import Event
+from ..filters import Above, Envelope, Every, Filter, Gap, Quantise, Shift, chain
+from ..network import Network
+from ..sinks import JsonLines, Midi, Osc, Outlet, Sink, WebSocket, Wled, print_event
+from ..sinks.midi import DRUM_CHANNEL, NOTE_SECONDS
+from ..sinks.websocket import PORT
+from ..sinks.wled import Colour
+from .common import say
+
+_LOOPBACK = "127.0.0.1"
+_PARTS = {
+    "osc": ("osc_address", "osc_release"),
+    "midi": ("midi_channel", "midi_notes"),
+    "wled": ("wled_leds", "wled_colours"),
+}
+_STDOUT_QUEUE = 4096  # hits that may wait for a slow reader of a pipe: many minutes
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    _add_outputs(parser.add_argument_group("outputs", "any number of them together").add_argument)
+    about = "for all that is shown and sent; X for all drums, or as kick=X,snare=X"
+    _add_filters(parser.add_argument_group("filters", about).add_argument)
+
+
+def _add_outputs(add: Callable[..., object]) -> None:
+    add("--json", action="store_true", help="a line of JSON per hit on standard output")
+    add("--osc", action="append", type=_address, metavar="[HOST:]PORT", help="OSC: /dance/kick, /dance/presence/kick")
+    add(
+        "--osc-address",
+        action="append",
+        type=_pair,
+        metavar="KICK=/ADDRESS",
+        help="another OSC address for kick, presence/kick ...; may be given again",
+    )
+    add("--osc-release", type=_seconds, metavar="S", help="send 0 to a hit's OSC address after S seconds")
+    add("--midi", nargs="?", const="", metavar="PORT", help="notes to a port so named; without PORT to a virtual one")
+    add("--midi-channel", type=int, metavar="N", help="1 to 16; default: 10, the drums'")
+    add("--midi-notes", type=_per_drum(int), metavar="KICK=36", help="notes in place of General MIDI's")
+    add(
+        "--websocket",
+        nargs="?",
+        const=(_LOOPBACK, PORT),
+        type=_address,
+        metavar="[HOST:]PORT",
+        help=f"JSON for pages and programs that connect; default: {PORT}, from this machine only",
+    )
+    add("--wled", action="append", metavar="HOST", help="flash a strip of LEDs that WLED drives")
+    add("--wled-leds", type=int, metavar="N", help="how many to light; default: the device is asked")
+    add("--wled-colours", type=_colours, metavar="KICK=FF2000", help="colours of the drums that shall be seen")
+    add(
+        "--osc-in",
+        type=_address,
+        metavar="[HOST:]PORT",
+        help="be set by OSC: /dance/sensitivity, /dance/mute, /dance/tap; from this machine only, unless HOST is given",
+    )
+
+
+def _add_filters(add: Callable[..., object]) -> None:
+    add("--above", type=_per_drum(float), metavar="X", help="only hits of velocity X, 0..1, or more")
+    add("--gap", type=_per_drum(float), metavar="X", help="only hits X seconds after the last")
+    add("--every", type=_per_drum(int), metavar="X", help="only the first hit and each X-th after it")
+    add("--quantise", type=_per_drum(int), metavar="X", help="X different velocities, 1/X to 1")
+    add("--hold", type=_seconds, metavar="S", help="presences stay up, and notes last, for S seconds")
+    add("--decay", type=_seconds, metavar="S", help="presences then fall to a third in S seconds")
+    add("--offset", type=float, metavar="S", help="seconds added to the times that are shown and sent")
+    add("--delay", type=_seconds, default=0.0, metavar="S", help="send hits S seconds later")
+
+
+def from_options(options: argparse.Namespace, network: Network) -> "Outputs":
+    """Return what the options ask for, and tell the addresses that it listens on."""
+    return Outputs(options, network.spec.labels, options.labels or network.spec.enabled, network.spec.presence_seconds)
+
+
+class Outputs:
+    """Outlets behind the filters; a sink, and a context manager that says at the end what was missed.
+
+    Attributes
+    ----------
+    json : bool
+        True if standard output belongs to JSON.
+    """
+
+    def __init__(self, options: argparse.Namespace, known: Sequence[str], labels: Sequence[str], decay: float) -> None:
+        for name in ("above", "gap", "every", "quantise", "midi_notes", "wled_colours"):
+            _check_labels(name, getattr(options, name), known)
+        for output, names in _PARTS.items():
+            lone = [name for name in names if getattr(options, name) is not None]
+            if lone and getattr(options, output) is None:
+                raise SpecError(f"{_option(lone[0])} belongs to {_option(output)}; add that")
+        self.json: bool = options.json
+        self._offset: float | None = options.offset
+        self._engine: Configurable | None = None
+        self._outlets: list[Outlet] = []
+        self._display: Sink | None = None
+        self._control: OscControl | None = None
+        every = None if options.every is None else Every(options.every)
+        self._filter = self._filters(options, every)
+        with ExitStack() as stack:
+            self._stack = stack
+            self._open(options, labels, decay if options.decay is None else options.decay, every)
+            self._stack = stack.pop_all()
+
+    def __call__(self, event: Event) -> None:
+        """Show and send a hit that passes the filters."""
+        told = self._filter(event)
+        if told is None:
+            return
+        if self._display:
+            self._display(told)
+        for outlet in self._outlets:
+            outlet(told)
+
+    @contextmanager
+    def showing(self, display: Sink | None) -> Iterator[None]:
+        """Show what passes the filters there meanwhile; by default as lines on standard output if they are free."""
+        with ExitStack() as stack:
+            if display is None and not self.json:
+                display = outlet = Outlet(print_event, name="standard output", queue=_STDOUT_QUEUE)
+                stack.callback(_report, outlet)
+                stack.enter_context(outlet)
+            self._display = display
+            yield
+
+    def attach(self, engine: Configurable) -> None:
+        """Take times' offset from this engine, and let it be set from outside, from now on."""
+        if self._offset is not None:
+            engine.configure(replace(engine.settings, offset=self._offset))
+            self._offset = None  # once: if it is changed while running, the next engine keeps the change
+        self._engine = engine
+        if self._control:
+            self._control.control(engine)
+
+    def check(self) -> None:
+        """Raise BrokenPipeError if whoever read our standard output went away."""
+        for outlet in (self._display, *self._outlets):
+            if isinstance(outlet, Outlet) and isinstance(outlet.problem, BrokenPipeError):
+                raise outlet.problem
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _filters(self, options: argparse.Namespace, every: Every | None) -> Filter:
+        filters: list[Filter] = []
+        if options.above is not None:
+            filters.append(Above(options.above))
+        if options.gap is not None:
+            filters.append(Gap(options.gap))
+        if every:
+            filters.append(every)
+        if options.quantise is not None:
+            filters.append(Quantise(options.quantise))
+        return chain(*filters, Shift(lambda: self._engine.settings.offset if self._engine else 0.0))
+
+    def _open(self, options: argparse.Namespace, labels: Sequence[str], decay: float, every: Every | None) -> None:
+        def envelope() -> Envelope:
+            return Envelope(labels, hold=options.hold or 0.0, decay=decay)
+
+        if options.json:
+            self._add(Outlet(JsonLines(), queue=_STDOUT_QUEUE, delay=options.delay))
+        for host, port in options.osc or ():
+            addresses = dict(options.osc_address or ())
+            osc = Osc(labels, host, port, addresses=addresses, release=options.osc_release, envelope=envelope())
+            self._send(osc, options.delay)
+        if options.midi is not None:
+            hold = NOTE_SECONDS if options.hold is None else options.hold
+            channel = DRUM_CHANNEL if options.midi_channel is None else options.midi_channel
+            self._send(Midi(options.midi or None, channel=channel, notes=options.midi_notes, hold=hold), options.delay)
+        if options.websocket:
+            host, port = options.websocket
+            socket = WebSocket(labels, host, port, envelope=envelope())
+            self._send(socket, options.delay)
+            say(f"hits at {socket.url}")
+        for host in options.wled or ():
+            strip = Wled(labels, host, leds=options.wled_leds, colours=options.wled_colours, envelope=envelope())
+            self._send(strip, options.delay)
+        if options.osc_in:
+            host, port = options.osc_in
+            self._control = OscControl(labels, host, port, on_tap=every.restart if every else None)
+            self._stack.enter_context(self._control)
+            if host != _LOOPBACK:
+                say(f"OSC input on {host} port {port}: everybody in this network can set sensitivity and mute")
+
+    def _send(self, sink: Sink, delay: float) -> None:
+        self._add(Outlet(sink, delay=delay, on_problem=say))
+
+    def _add(self, outlet: Outlet) -> None:
+        self._outlets.append(outlet)
+        self._stack.callback(_report, outlet)
+        self._stack.enter_context(outlet)
+
+
+def _report(outlet: Outlet) -> None:
+    line = outlet.report()
+    if line and not isinstance(outlet.problem, BrokenPipeError):  # which is no problem but the end: see `check`
+        say(line)
+
+
+def _check_labels(name: str, amounts: object, known: Sequence[str]) -> None:
+    if isinstance(amounts, Mapping) and (unknown := [label for label in amounts if label not in known]):
+        raise SpecError(f"{_option(name)} names {', '.join(unknown)}; the model knows {', '.join(known)}")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read PORT, HOST:PORT or [ADDRESS]:PORT."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor like 192.168.1.20:9000")
+    return host.strip("[]") or _LOOPBACK, int(port)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like kick=/some/address")
+    return name.strip().lower(), value.strip()
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"must be seconds, 0 or more, not {text}")
+    return value
+
+
+def _per_drum(kind: Callable[[str], float]) -> Callable[[str], float | dict[str, float]]:
+    """Return a reader of one number, or of numbers for some drums."""
+
+    def read(text: str) -> float | dict[str, float]:
+        try:
+            return {name: kind(value) for name, value in map(_pair, text.split(","))} if "=" in text else kind(text)
+        except ValueError:
+            number = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is neither a {number} nor like kick=4,snare=2") from None
+
+    return read
+
+
+def _colours(text: str) -> dict[str, Colour]:
+    colours = {}
+    for name, value in map(_pair, text.split(",")):
+        try:
+            red, green, blue = bytes.fromhex(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{value!r} is no colour like ff2000 (red, green, blue)") from None
+        colours[name] = (red, green, blue)
+    return colours

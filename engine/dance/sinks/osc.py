@@ -1,0 +1,127 @@
+"""Hits and presences as Open Sound Control messages over UDP, one number each.
+
+Contents
+--------
+Osc
+"""
+
+from collections.abc import Iterable, Mapping
+from time import monotonic
+
+from ..errors import SinkError
+from ..events import Event
+from ..filters import Envelope
+
+PRESENCE = "presence/"
+"""What stands before a drum's name when its presence is meant."""
+
+
+class Osc:
+    """Sends ``/dance/kick 0.8`` at a hit, and ``/dance/presence/kick`` while there is something; use it in an `Outlet`.
+
+    Each message carries one float, 0..1. A hit is one message, sent at once. Presences are sent `rate` times a second
+    when they have changed, so that silence costs nothing; the last one is 0.
+
+    UDP does not tell whether anybody listens: hits to a program that is not there are lost, and it is served
+    from the moment it is.
+
+    Parameters
+    ----------
+    labels : iterable of str
+    host : str
+        Name or address; looked up once.
+    port : int
+    addresses : mapping from str to str, optional
+        OSC addresses in place of the usual ones, as in ``{"kick": "/composition/layers/1/clips/1/connect",
+        "presence/kick": "/composition/layers/1/video/opacity"}``.
+    release : float, optional
+        Send a hit's address a 0 after this many seconds, for programs that want a button to be let go.
+    rate : float
+        Presences a second; 0 sends none.
+    envelope : Envelope, optional
+        What presence means.
+
+    Raises
+    ------
+    SinkError
+        If python-osc is missing, the host is unknown, or an address is none.
+    """
+
+    def __init__(
+        self,
+        labels: Iterable[str],
+        host: str = "127.0.0.1",
+        port: int = 9000,
+        *,
+        addresses: Mapping[str, str] | None = None,
+        release: float | None = None,
+        rate: float = 60.0,
+        envelope: Envelope | None = None,
+    ) -> None:
+        try:
+            from pythonosc.udp_client import SimpleUDPClient
+        except ImportError as error:
+            raise SinkError(f'OSC needs python-osc: pip install "dance[osc]" ({error})') from None
+        labels = tuple(labels)
+        keys = (*labels, *(PRESENCE + label for label in labels))
+        self._addresses = {key: f"/dance/{key}" for key in keys}
+        for key, address in (addresses or {}).items():
+            if key not in self._addresses:
+                raise SinkError(f"no OSC address to give to {key!r}; there are {', '.join(keys)}")
+            if not address.startswith("/") or any(character in " #*,?[]{}" for character in address):
+                raise SinkError(
+                    f"{address!r} is no OSC address: it begins with / and has none of the characters #*,?[]{{}}"
+                )
+            self._addresses[key] = address
+        try:
+            self._client = SimpleUDPClient(host, port)
+        except OSError as error:
+            raise SinkError(f"no host {host} for OSC ({error.strerror or error})") from None
+        self._where = f"{host}:{port}"
+        self._release, self._rate = release, rate
+        self._envelope = envelope or Envelope(labels)
+        self._sent = dict.fromkeys(labels, 0.0)
+        self._pressed: dict[str, float] = {}  # label, and when to let go
+        self._frame = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Send a hit."""
+        self._envelope(event)
+        self._client.send_message(self._addresses[event.label], event.velocity)
+        if self._release is not None:
+            self._pressed[event.label] = monotonic() + self._release
+
+    def pulse(self) -> float | None:
+        """Send the presences and releases that are due; see `Outlet`."""
+        now = monotonic()
+        for label in [label for label, due in self._pressed.items() if due <= now]:
+            del self._pressed[label]
+            self._client.send_message(self._addresses[label], 0.0)
+        due = list(self._pressed.values())
+        if self._rate:
+            if self._frame <= now:
+                self._frame = now + 1 / self._rate
+                self._stream()
+            if any(self._sent.values()) or any(self._envelope.values().values()):
+                due.append(self._frame)
+        return max(min(due) - now, 0.0) if due else None
+
+    def close(self) -> None:
+        """Let go of what is pressed, say that nothing is present any more, and end."""
+        try:
+            for label in self._pressed:
+                self._client.send_message(self._addresses[label], 0.0)
+            for label, value in self._sent.items():
+                if value:
+                    self._client.send_message(self._addresses[PRESENCE + label], 0.0)
+        finally:
+            self._client.close()
+
+    def __str__(self) -> str:
+        return f"OSC to {self._where}"
+
+    def _stream(self) -> None:
+        for label, value in self._envelope.values().items():
+            if value != self._sent[label]:
+                self._sent[label] = value
+                self._client.send_message(self._addresses[PRESENCE + label], value)

@@ -1,0 +1,81 @@
+"""OSC, over real UDP."""
+
+from collections.abc import Iterator
+
+import pytest
+from wires import Ear, hit
+
+from dance import SinkError
+from dance.filters import Envelope
+from dance.sinks import Osc, Outlet
+
+LABELS = ("kick", "snare")
+
+
+@pytest.fixture
+def ear() -> Iterator[Ear]:
+    with Ear() as ear:
+        yield ear
+
+
+def test_a_hit_is_one_message_with_the_velocity(ear: Ear) -> None:
+    with Outlet(Osc(LABELS, port=ear.port, rate=0)) as outlet:
+        outlet(hit("snare", 0.75))
+        outlet(hit("kick", 0.5))
+        assert [ear.osc(), ear.osc()] == [("/dance/snare", 0.75), ("/dance/kick", 0.5)]
+    assert (outlet.told, outlet.missed) == (2, 0)
+
+
+def test_presence_streams_until_nothing_is_left(ear: Ear) -> None:
+    osc = Osc(LABELS, port=ear.port, envelope=Envelope(LABELS, decay=0.2))
+    with Outlet(osc) as outlet:
+        outlet(hit("kick", 1.0))
+        assert ear.osc() == ("/dance/kick", 1.0)
+        stream = []
+        while not stream or stream[-1][1]:
+            stream.append(ear.osc())
+        addresses, values = zip(*stream, strict=True)
+        assert set(addresses) == {"/dance/presence/kick"}
+        assert list(values) == sorted(values, reverse=True)
+        assert len(values) > 1
+        outlet(hit("snare", 0.5))  # and only now there is something to send again
+        assert ear.osc() == ("/dance/snare", 0.5)
+
+
+def test_the_end_leaves_nothing_present_and_nothing_pressed(ear: Ear) -> None:
+    osc = Osc(LABELS, port=ear.port, release=3600, envelope=Envelope(LABELS, hold=3600))
+    with Outlet(osc) as outlet:
+        outlet(hit("kick", 1.0))
+        assert [ear.osc(), ear.osc()] == [("/dance/kick", 1.0), ("/dance/presence/kick", 1.0)]
+    assert [ear.osc(), ear.osc()] == [("/dance/kick", 0.0), ("/dance/presence/kick", 0.0)]
+
+
+def test_addresses_of_the_users_own_and_release(ear: Ear) -> None:
+    clip = "/composition/layers/1/clips/1/connect"
+    with Outlet(Osc(LABELS, port=ear.port, rate=0, addresses={"kick": clip}, release=0.01)) as outlet:
+        outlet(hit("kick", 1.0))
+        assert [ear.osc(), ear.osc()] == [(clip, 1.0), (clip, 0.0)]
+
+
+def test_nobody_there_stops_nothing(ear: Ear) -> None:
+    gone = Ear()
+    gone.close()
+    with Outlet(Osc(LABELS, port=gone.port)) as outlet, Outlet(Osc(LABELS, port=ear.port, rate=0)) as other:
+        for _ in range(3):
+            outlet(hit())
+            other(hit())
+        assert [ear.osc() for _ in range(3)] == [("/dance/kick", 0.5)] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"host": "no such host."}, "no host"),
+        ({"addresses": {"kik": "/x"}}, "kik.*there are kick, snare, presence/kick"),
+        ({"addresses": {"kick": "x"}}, "no OSC address"),
+        ({"addresses": {"kick": "/x y"}}, "no OSC address"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_the_start(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(SinkError, match=words):
+        Osc(LABELS, **arguments)

@@ -1,0 +1,108 @@
+"""WLED, over real UDP and HTTP."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from wires import Ear, hit
+
+from dance import SinkError
+from dance.filters import Envelope
+from dance.sinks import Outlet, Wled
+from dance.sinks.wled import _ask
+
+LABELS = ("kick", "snare")
+COLOURS = {"kick": (255, 0, 0), "snare": (0, 100, 0)}
+
+
+@pytest.fixture
+def ear() -> Iterator[Ear]:
+    with Ear() as ear:
+        yield ear
+
+
+def picture(packet: bytes) -> tuple[int, set[tuple[int, ...]], int]:
+    """Return first LED, colours and number of LEDs of a DNRGB packet."""
+    assert packet[:2] == b"\x04\x02"
+    colours = [tuple(packet[at : at + 3]) for at in range(4, len(packet), 3)]
+    return int.from_bytes(packet[2:4], "big"), set(colours), len(colours)
+
+
+def test_a_hit_lights_the_strip_and_fades(ear: Ear) -> None:
+    envelope = Envelope(LABELS, decay=0.2)
+    with Outlet(Wled(LABELS, "127.0.0.1", leds=7, port=ear.port, colours=COLOURS, envelope=envelope)) as outlet:
+        assert picture(ear.packet()) == (0, {(0, 0, 0)}, 7)
+        outlet(hit("kick", 1.0))
+        reds = [255]
+        while reds[-1]:
+            _, colours, count = picture(ear.packet())
+            ((red, green, blue),) = colours
+            assert (green, blue, count) == (0, 0, 7)
+            reds.append(red)
+        assert reds == sorted(reds, reverse=True)
+
+
+def test_silence_keeps_the_strip_ours(ear: Ear) -> None:
+    with Outlet(Wled(LABELS, "127.0.0.1", leds=1, port=ear.port)):
+        assert ear.packet() == ear.packet() == bytes((4, 2, 0, 0, 0, 0, 0))
+
+
+def test_colours_add_up_and_a_drum_without_one_is_dark(ear: Ear) -> None:
+    envelope = Envelope(("kick", "snare", "tom"), hold=3600)
+    wled = Wled(("kick", "snare", "tom"), "127.0.0.1", leds=1, port=ear.port, colours=COLOURS, envelope=envelope)
+    for event in (hit("tom", 1.0), hit("kick", 0.2), hit("snare", 0.5)):
+        wled(event)
+        wled.pulse()
+    assert [picture(ear.packet())[1] for _ in range(3)] == [{(0, 0, 0)}, {(51, 0, 0)}, {(51, 50, 0)}]
+    wled.close()
+
+
+def test_a_long_strip_takes_several_packets(ear: Ear) -> None:
+    wled = Wled(LABELS, "127.0.0.1", leds=1000, port=ear.port)
+    wled.pulse()
+    assert [picture(ear.packet())[::2] for _ in range(3)] == [(0, 489), (489, 489), (978, 22)]
+    wled.close()
+
+
+@pytest.fixture
+def device() -> Iterator[HTTPServer]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.server.answers.get(self.path)
+            self.send_response(200 if body else 404)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.answers = {}
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_the_device_is_asked_how_many_leds_it_has(device: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which knows nothing of devices in this network
+    device.answers["/json/info"] = json.dumps({"ver": "0.14.4", "leds": {"count": 144}}).encode()
+    here = ("127.0.0.1", device.server_port)
+    assert _ask(*here) == 144
+    for answer in (b"[]", b"{}", b"no JSON", b'{"leds": {"count": null}}'):
+        device.answers["/json/info"] = answer
+        with pytest.raises(SinkError, match="is it WLED"):
+            _ask(*here)
+    del device.answers["/json/info"]
+    with pytest.raises(SinkError, match="Not Found"):
+        _ask(*here)
+
+
+def test_what_cannot_be_is_refused_at_the_start() -> None:
+    with pytest.raises(SinkError, match="no host"):
+        Wled(LABELS, "no such host.")
+    with pytest.raises(SinkError, match="1 LED or more"):
+        Wled(LABELS, "127.0.0.1", leds=0)
