@@ -15,30 +15,17 @@ import lightning.pytorch as pl
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
 
 from dance.network import Network
 from dance.spec import ModelSpec
 from models import DrumNet
+from models.streaming import streaming
 from training.train import DrumTask, TrainConfig
 
 PARITY_STEPS = 1500
 PARITY = 2e-5  # largest difference of a probability; float32 round-off of a deep graph is 100 times less
 METADATA = "dance"
 REFRACTORY = {"kick": 0.05, "snare": 0.04, "hihat": 0.04, "tom": 0.05, "cymbal": 0.08}
-
-
-class Step(nn.Module):
-    """One step with states as separate inputs and outputs, as ONNX wants it."""
-
-    def __init__(self, network: DrumNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Return onset, velocity and the next states."""
-        onset, velocity, following = self.network.step(frame, list(state))
-        return (onset, velocity, *following)
 
 
 def default_spec(config: TrainConfig, name: str) -> ModelSpec:
@@ -74,14 +61,14 @@ def export(network: DrumNet, spec: ModelSpec, path: Path) -> float:
     RuntimeError
         If the exported graph does not compute the same.
     """
-    network = network.eval()
-    state = network.init_state(1)
+    step = streaming(network)
+    state = step.init_state()
     names = [f"state_{i}" for i in range(len(state))]
     frame = torch.zeros(1, network.bands)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
         torch.onnx.export(
-            Step(network).eval(),
+            step,
             (frame, *state),
             raw,
             input_names=["frame", *names],
