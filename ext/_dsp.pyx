@@ -440,7 +440,8 @@ cdef class PeakPicker:
     """Activations in, hits out, label by label, without looking ahead.
 
     A frame is a hit where the activation reaches the threshold and exceeds all of the `maximum_frames` frames
-    before it, and the label's last hit lies at least its refractory frames back.
+    before it, the velocity reaches the gate (0 at first), and the label's last hit lies at least its refractory
+    frames back.
 
     Parameters
     ----------
@@ -450,7 +451,7 @@ cdef class PeakPicker:
     """
 
     cdef Py_ssize_t labels, depth, oldest
-    cdef float[::1] thresholds
+    cdef float[::1] thresholds, gates
     cdef long long[::1] refractory, since
     cdef float[:, ::1] before
 
@@ -461,6 +462,7 @@ cdef class PeakPicker:
         self.depth = maximum_frames
         self.thresholds = np.array(thresholds, np.float32)
         self.refractory = np.array(refractory_frames, np.int64)
+        self.gates = np.zeros(self.labels, np.float32)
         self.since = np.empty(self.labels, np.int64)
         self.before = np.empty((max(self.depth, 1), self.labels), np.float32)
         self.reset()
@@ -471,6 +473,14 @@ cdef class PeakPicker:
         self.since[:] = np.iinfo(np.int64).max // 2
         self.oldest = 0
 
+    def set(self, thresholds, refractory_frames, gates):
+        """Decide by other limits from the next frame on, one of each for each label; what was heard stays known."""
+        if not self.labels == len(thresholds) == len(refractory_frames) == len(gates):
+            raise ValueError(f"need a threshold, refractory frames and a gate for each of {self.labels} labels")
+        np.asarray(self.thresholds)[:] = thresholds
+        np.asarray(self.refractory)[:] = refractory_frames
+        np.asarray(self.gates)[:] = gates
+
     def skip(self, long long frames):
         """Pass over lost frames: the time since the last hits goes on, earlier activations are forgotten."""
         if frames < 0:
@@ -479,7 +489,7 @@ cdef class PeakPicker:
         for label in range(self.labels):
             self.since[label] += frames
 
-    def process(self, activations, hits):
+    def process(self, activations, hits, velocities=None):
         """Decide frame by frame.
 
         Parameters
@@ -487,6 +497,8 @@ cdef class PeakPicker:
         activations : float32 [frames, labels]
         hits : uint8 [at least frames, labels]
             Receives 1 for a hit and 0 otherwise.
+        velocities : float32 [frames, labels], optional
+            Without them, gates have no effect.
 
         Returns
         -------
@@ -498,28 +510,37 @@ cdef class PeakPicker:
         TypeError
             If an array is of another type or not contiguous; nothing is converted silently.
         ValueError
-            If `hits` is too small or the number of labels is wrong.
+            If `hits` is too small, or the number of labels or of velocities is wrong.
         """
-        cdef const float[:, ::1] source
+        cdef const float[:, ::1] source, strengths = None
         cdef unsigned char[:, ::1] target
+        cdef const float* velocity = NULL
         cdef Py_ssize_t frame
         cdef long total = 0
         try:
             source = activations
             target = hits
+            strengths = velocities
         except (ValueError, BufferError) as error:
             raise TypeError(
-                f"need contiguous arrays, activations float32 and hits uint8 [frames, labels]: {error}"
+                "need contiguous arrays, activations and velocities float32 and hits uint8 [frames, labels]: "
+                f"{error}"
             ) from None
         if source is None or target is None:
             raise TypeError("need arrays, not None")
         if not source.shape[1] == target.shape[1] == self.labels or target.shape[0] < source.shape[0]:
             raise ValueError(f"need activations and as many hits for {self.labels} labels")
+        if strengths is not None and not (
+            strengths.shape[0] == source.shape[0] and strengths.shape[1] == source.shape[1]
+        ):
+            raise ValueError("need as many velocities as activations")
         for frame in range(source.shape[0]):
-            total += self._step(&source[frame, 0], &target[frame, 0])
+            if strengths is not None:
+                velocity = &strengths[frame, 0]
+            total += self._step(&source[frame, 0], velocity, &target[frame, 0])
         return total
 
-    cdef long _step(self, const float* activation, unsigned char* hit) noexcept nogil:
+    cdef long _step(self, const float* activation, const float* velocity, unsigned char* hit) noexcept nogil:
         cdef long total = 0
         cdef Py_ssize_t label, i
         cdef bint rises
@@ -528,6 +549,8 @@ cdef class PeakPicker:
             rises = activation[label] >= self.thresholds[label]
             for i in range(self.depth):
                 rises &= activation[label] > self.before[i, label]
+            if velocity != NULL:
+                rises &= velocity[label] >= self.gates[label]
             hit[label] = rises and self.since[label] >= self.refractory[label]
             if hit[label]:
                 self.since[label] = 0

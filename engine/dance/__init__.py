@@ -3,10 +3,13 @@
 from ._version import __version__
 from .detector import Detector
 from .engine import Engine, Stats
-from .errors import DanceError, SourceError, SpecError
+from .errors import DanceError, SinkError, SourceError, SpecError
 from .events import Event
 from .labels import LABELS
 from .microphone import Microphone
+from .process import ProcessEngine
+from .raw import RawInput
+from .settings import LabelSettings, Settings
 from .sources import Read, SoundFile, Source
 from .spec import FeatureSpec, ModelSpec
 
@@ -17,9 +20,14 @@ __all__ = [
     "Engine",
     "Event",
     "FeatureSpec",
+    "LabelSettings",
     "Microphone",
     "ModelSpec",
+    "ProcessEngine",
+    "RawInput",
     "Read",
+    "Settings",
+    "SinkError",
     "SoundFile",
     "Source",
     "SourceError",

@@ -6,26 +6,31 @@ shows its traceback.
 
 Contents
 --------
-main
+main, make_parser
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from ._version import __version__
-from .commands import devices, listen, play, transcribe
 from .commands.common import MENDABLE, say
 from .errors import DanceError
 
-COMMANDS = (devices, listen, play, transcribe)
+COMMANDS = ("devices", "doctor", "latency", "listen", "play", "transcribe")
+"""Names of the subcommands and of their modules in `dance.commands`."""
+
 _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # The one that is named is enough, and to load the others takes longer than to open a microphone.
+    named = tuple(arguments[:1])
+    options = make_parser(named if set(named) & set(COMMANDS) else COMMANDS).parse_args(arguments)
     try:
         code: int = options.run(options)
         sys.stdout.flush()
@@ -40,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of the command line with these subcommands."""
     parser = argparse.ArgumentParser(
         prog="dance",
         description="Hear every drum: which, when, how hard.",
@@ -48,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"dance {__version__}")
     added = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for name in commands:
+        command = import_module(f".commands.{name}", __package__)
         one = added.add_parser(
             command.NAME,
             help=command.HELP,

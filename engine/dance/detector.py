@@ -10,7 +10,7 @@ Detector, RELEASED
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +21,8 @@ from .errors import SpecError
 from .events import Event
 from .features import LogMel
 from .network import Network
-from .peaks import PeakPicker
+from .peaks import PeakPicker, refractories, thresholds
+from .settings import Settings
 
 RELEASED = Path(__file__).parent / "released" / "dance.onnx"
 """The model inside the package."""
@@ -41,8 +42,9 @@ class Detector:
         One of ``network.spec.sample_rates``, in hertz.
     labels : sequence of str, optional
         What to report, in this order; by default ``network.spec.enabled``.
-    sensitivity : float or mapping from label to float
-        0 (only what is beyond doubt) to 1 (everything that might be a hit).
+    sensitivity : float or mapping from label to float, optional
+        0 (only what is beyond doubt) to 1 (everything that might be a hit); overrides what `settings` say.
+    settings : Settings, optional
 
     Attributes
     ----------
@@ -52,6 +54,9 @@ class Detector:
         What is reported.
     latency : int
         Samples from an attack to its report, for the label that is reported soonest.
+    observer : callable, optional
+        Called with each frame's number, features (float32 [bands], dB) and onset activations (float32
+        [len(spec.labels)]); the arrays are valid only meanwhile.
 
     Raises
     ------
@@ -65,7 +70,8 @@ class Detector:
         *,
         sample_rate: int,
         labels: Sequence[str] | None = None,
-        sensitivity: float | Mapping[str, float] = 0.5,
+        sensitivity: float | Mapping[str, float] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.spec = spec = network.spec
         if sample_rate not in spec.sample_rates:
@@ -81,7 +87,10 @@ class Detector:
             raise SpecError(f"labels must be some of {', '.join(spec.labels)}, not {self.labels!r}")
         self._network = network
         self._features = LogMel(spec.features, sample_rate)
-        self._picker = PeakPicker(spec, sensitivity)
+        settings = settings or Settings()
+        self._settings = settings if sensitivity is None else settings.with_sensitivity(sensitivity, spec.labels)
+        self._picker = PeakPicker(spec, self._settings)
+        self.observer: Callable[[int, NDArray[np.float32], NDArray[np.float32]], None] | None = None
         # Where the reported labels stand among the model's, and the attacks before a frame's end.
         self._columns = [spec.labels.index(label) for label in self.labels]
         self._offsets = [math.floor(spec.attack_offset_seconds[column] * sample_rate + 0.5) for column in self._columns]
@@ -89,8 +98,9 @@ class Detector:
         hop = spec.features.hop_seconds * sample_rate
         self._frames = np.zeros((math.ceil(_CHUNK / hop) + 1, spec.features.bands), np.float32)
         self._hits = np.zeros((1, len(spec.labels)), np.uint8)
-        self._presence = np.zeros(len(self.labels))
-        self._updated = np.zeros(len(self.labels), np.int64)
+        # The sample at which a presence would have been 1 says all of it; minus infinity: absent.
+        self._reached = np.full(len(self.labels), -np.inf)
+        self._decay = spec.presence_seconds * sample_rate
         self._flushed = False
 
     @classmethod
@@ -100,7 +110,8 @@ class Detector:
         *,
         sample_rate: int,
         labels: Sequence[str] | None = None,
-        sensitivity: float | Mapping[str, float] = 0.5,
+        sensitivity: float | Mapping[str, float] | None = None,
+        settings: Settings | None = None,
     ) -> Self:
         """Make a detector from a model file; without a path, from the model inside the package.
 
@@ -113,7 +124,34 @@ class Detector:
             if not RELEASED.is_file():
                 raise SpecError("this installation has no model inside: install it again, or name a model file")
             path = RELEASED
-        return cls(Network(path), sample_rate=sample_rate, labels=labels, sensitivity=sensitivity)
+        return cls(Network(path), sample_rate=sample_rate, labels=labels, sensitivity=sensitivity, settings=settings)
+
+    @property
+    def settings(self) -> Settings:
+        """What it decides by."""
+        return self._settings
+
+    def configure(self, settings: Settings) -> None:
+        """Decide by these settings from the next frame on.
+
+        Raises
+        ------
+        SpecError
+            If they name a label that the model does not have; nothing has changed then.
+        """
+        self._picker.configure(settings)
+        self._settings = settings
+        for place, label in enumerate(self.labels):
+            if settings.for_label(label).mute:
+                self._reached[place] = -np.inf
+
+    def threshold(self, label: str) -> float:
+        """Return the activation from which a peak of `label` counts, muted or not."""
+        return thresholds(self.spec, self._settings)[self.spec.labels.index(label)]
+
+    def refractory(self, label: str) -> float:
+        """Return the shortest time between two hits of `label` in seconds."""
+        return refractories(self.spec, self._settings)[self.spec.labels.index(label)]
 
     def process(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take in the next samples and return what they make certain.
@@ -142,7 +180,17 @@ class Detector:
         float32 [len(labels)]
             New on every call.
         """
-        return self._presence_at(self._features.position).astype(np.float32)
+        return np.exp(self.log_presence()).astype(np.float32)
+
+    def log_presence(self) -> NDArray[np.float64]:
+        """Return the natural logarithm of `presence`, which falls evenly: by 1 in ``spec.presence_seconds``.
+
+        Returns
+        -------
+        float64 [len(labels)]
+            Minus infinity where a drum is absent. New on every call.
+        """
+        return (self._reached - self._features.position) / self._decay
 
     def flush(self) -> list[Event]:
         """End the stream and return the hits in it that were not yet certain.
@@ -167,12 +215,11 @@ class Detector:
         self._picker.skip(self._features.skip(n))
 
     def reset(self) -> None:
-        """Begin a new stream, exactly as a new detector would."""
+        """Begin a new stream, exactly as a new detector with the same settings would."""
         self._features.reset()
         self._network.reset()
         self._picker.reset()
-        self._presence.fill(0)
-        self._updated.fill(0)
+        self._reached.fill(-np.inf)
         self._flushed = False
 
     def _process(self, samples: NDArray[np.float32]) -> list[Event]:
@@ -183,14 +230,15 @@ class Detector:
             count = self._features.process(samples[start : start + _CHUNK], self._frames)
             for frame in range(count):
                 onset, velocity = self._network.step(self._frames[frame])
-                if self._picker.process(onset, self._hits):
+                if self.observer:
+                    self.observer(first + frame, self._frames[frame], onset[0])
+                if self._picker.process(onset, self._hits, velocity):
                     events += self._report(first + frame, onset[0], velocity[0])
         return events
 
     def _report(self, frame: int, onset: NDArray[np.float32], velocity: NDArray[np.float32]) -> list[Event]:
         events = []
         end = self.spec.features.frame_end(frame, self.sample_rate)
-        present = self._presence_at(end)
         for place, column in enumerate(self._columns):
             if not self._hits[0, column]:
                 continue
@@ -203,11 +251,6 @@ class Detector:
                 sample_rate=self.sample_rate,
             )
             events.append(event)
-            self._presence[place] = max(event.velocity, present[place])
-            self._updated[place] = end
+            if event.velocity > 0:
+                self._reached[place] = max(self._reached[place], end + self._decay * math.log(event.velocity))
         return events
-
-    def _presence_at(self, sample: int) -> NDArray[np.float64]:
-        seconds = (sample - self._updated) / self.sample_rate
-        present: NDArray[np.float64] = self._presence * np.exp(-seconds / self.spec.presence_seconds)
-        return present

@@ -11,13 +11,16 @@ Network
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from .errors import SpecError
 from .spec import ModelSpec
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _KEY = "dance"
 _NEXT = "next_"
@@ -91,8 +94,10 @@ class Network:
 
     def _bind(
         self, before: dict[str, NDArray[np.float32]], after: dict[str, NDArray[np.float32]]
-    ) -> onnxruntime.IOBinding:
+    ) -> "onnxruntime.IOBinding":
         """Tie inputs and outputs to the memory of our arrays (on a CPU these tensors are views)."""
+        import onnxruntime
+
         binding = self._session.io_binding()
         for name, array in {"frame": self._frame, **before}.items():
             binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
@@ -102,7 +107,9 @@ class Network:
         return binding
 
 
-def _open(path: Path) -> onnxruntime.InferenceSession:
+def _open(path: Path) -> "onnxruntime.InferenceSession":
+    import onnxruntime  # slow to load, and of no use before there is a model
+
     if not path.is_file():
         raise SpecError(f"no model file {path}")
     options = onnxruntime.SessionOptions()
@@ -117,7 +124,7 @@ def _open(path: Path) -> onnxruntime.InferenceSession:
         raise SpecError(f"{path} is no model that ONNX Runtime can run: {error}") from None
 
 
-def _spec(session: onnxruntime.InferenceSession, path: str | os.PathLike[str]) -> ModelSpec:
+def _spec(session: "onnxruntime.InferenceSession", path: str | os.PathLike[str]) -> ModelSpec:
     text = session.get_modelmeta().custom_metadata_map.get(_KEY)
     if text is None:
         raise SpecError(f"{path} does not describe itself (no metadata {_KEY!r}); make it with training/export.py")
@@ -125,7 +132,7 @@ def _spec(session: onnxruntime.InferenceSession, path: str | os.PathLike[str]) -
 
 
 def _shapes(
-    session: onnxruntime.InferenceSession, spec: ModelSpec, path: str | os.PathLike[str]
+    session: "onnxruntime.InferenceSession", spec: ModelSpec, path: str | os.PathLike[str]
 ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """Return the shapes of inputs and outputs after checking that they are those of a streaming step."""
     inputs = {node.name: node.shape for node in session.get_inputs()}

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from .colours import colour
 from .events import Event
 from .features import LogMel
 from .sources import SoundFile
@@ -22,7 +23,6 @@ from .tables import Hit, replacing
 _COLUMNS = 3000  # more would not show; frames are merged so that memory stays bounded
 _RANGE = 75.0  # dB from black to white
 _HERTZ = (100, 300, 1000, 3000, 10000)
-_COLOURS = ("#e4572e", "#f3a712", "#29b6c6", "#a05cc0", "#4caf50", "#4a7dff")
 
 
 def draw(
@@ -63,7 +63,6 @@ def draw(
     above.set_yticks([_row(hertz, features) for hertz in shown], [f"{hertz} Hz" for hertz in shown])
     above.set_title(Path(sound.name).name)
     for row, label in enumerate(reversed(labels)):
-        colour = _COLOURS[(len(labels) - 1 - row) % len(_COLOURS)]
         mine = [event for event in events if event.label == label]
         true = [hit.time for hit in hits if hit.label == label]
         below.axhline(row, color="0.85", linewidth=0.5)
@@ -71,7 +70,7 @@ def draw(
             [event.time for event in mine],
             row,
             [row + 0.8 * event.velocity for event in mine],
-            colour,
+            colour(label),
             linewidth=2,
         )
         below.plot(true, [row - 0.07] * len(true), "^", color="0.2", markersize=3)

@@ -5,7 +5,7 @@ reader goes by the header, so it takes both. Files are written whole or not at a
 
 Contents
 --------
-Hit, read_hits, event_writer, replacing
+Hit, read_hits, event_writer, replacing, HEADER, row
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from typing import NamedTuple
 from .errors import SourceError
 from .events import Event
 
-_HEADER = ("time", "label", "velocity", "confidence", "reported")
+HEADER = ("time", "label", "velocity", "confidence", "reported")
+"""Columns of events; what `row` returns."""
 
 
 class Hit(NamedTuple):
@@ -54,16 +55,14 @@ def read_hits(path: str | os.PathLike[str]) -> list[Hit]:
 def event_writer(path: Path) -> Iterator[Callable[[Event], None]]:
     """Give a function that writes one event; the file appears when all went well."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        print(*_HEADER, sep="\t", file=file)
+        print(*HEADER, sep="\t", file=file)
+        yield lambda event: print(*row(event), sep="\t", file=file)
 
-        def write(event: Event) -> None:
-            reported = event.reported / event.sample_rate
-            print(
-                f"{event.time:.5f}\t{event.label}\t{event.velocity:.3f}\t{event.confidence:.3f}\t{reported:.5f}",
-                file=file,
-            )
 
-        yield write
+def row(event: Event) -> tuple[str, ...]:
+    """Return an event as cells of a table."""
+    reported = event.reported / event.sample_rate
+    return f"{event.time:.5f}", event.label, f"{event.velocity:.3f}", f"{event.confidence:.3f}", f"{reported:.5f}"
 
 
 @contextlib.contextmanager

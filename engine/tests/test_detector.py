@@ -12,6 +12,7 @@ import tiny_model
 import dance.detector
 from dance.detector import Detector
 from dance.errors import SpecError
+from dance.features import log_mel
 from dance.score import match
 
 RATES = (44100, 48000)
@@ -123,6 +124,23 @@ def test_sensitivity_changes_what_counts(tiny_path):
         for value in (0.0, 0.5, 1.0, {"kick": 0.5})
     ]
     assert counts[0] < counts[1] == counts[3] < counts[2]
+
+
+def test_an_observer_sees_every_frame_and_changes_nothing(tiny_path):
+    rate = 44100
+    samples = tiny_model.song(rate)
+    detector, seen = Detector.load(tiny_path, sample_rate=rate), []
+    plain = detector.process(samples)
+    detector.reset()
+    detector.observer = lambda frame, features, onset: seen.append((frame, features.copy(), onset.copy()))
+    assert run(detector, samples, 1000) == plain
+    assert [frame for frame, _, _ in seen] == list(range(300))
+    assert np.array_equal([features for _, features, _ in seen], log_mel(samples, detector.spec.features, rate))
+    for event in plain:
+        (onset,) = [
+            onset for frame, _, onset in seen if detector.spec.features.frame_end(frame, rate) == event.reported
+        ]
+        assert onset[detector.spec.labels.index(event.label)] == np.float32(event.confidence)
 
 
 def test_presence_jumps_and_decays(tiny_path):

@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from stage import Script, detector, drums, until
+from stage import Script, detector, drums, run, tiny, until
 
 from dance import Engine, Event, Read, SourceError, SpecError
 from dance._ring import Ring
@@ -142,14 +143,55 @@ def test_leaving_the_loop_ends_the_engine() -> None:
     assert no_threads()
 
 
+def test_polling() -> None:
+    begin, go_on = threading.Event(), threading.Event()
+    engine = Engine(Script(begin, SOUND, go_on, 99, SOUND), detector())
+    assert engine.poll() == []  # it has only been started
+    begin.set()
+    until(lambda: engine.stats.samples == len(SOUND))
+    events = engine.poll()
+    assert len(events) >= len(detector().process(SOUND)) - 3  # the last block is still being told
+    go_on.set()
+    while not engine.wait(0.001):
+        events += engine.poll()
+    assert events + engine.poll() == expected(SOUND, 99, SOUND)
+    assert engine.poll() == []
+    assert engine.stats.dropped == 0
+    engine.stop()
+    assert no_threads()
+
+
+def test_polling_raises_what_happened_after_the_last_event() -> None:
+    gate = threading.Event()
+    engine = Engine(Script(gate, SOUND, SourceError("unplugged")), detector())
+    assert engine.poll() == []
+    gate.set()
+    assert engine.wait(60)
+    assert engine.poll() == detector().process(SOUND)
+    with pytest.raises(SourceError, match="unplugged"):
+        engine.poll()
+    assert engine.poll() == []
+
+
+def test_who_polls_too_seldom_misses_the_oldest() -> None:
+    gate = threading.Event()
+    engine = Engine(Script(gate, SOUND), detector(), queue=4)
+    assert engine.poll() == []
+    gate.set()
+    assert engine.wait(60)
+    every = expected(SOUND)
+    assert engine.poll() == every[-4:]
+    assert engine.stats.dropped == len(every) - 4
+
+
 def test_one_consumer_at_a_time() -> None:
     engine = Engine(Script(SOUND), detector(), print)
-    for ask in (engine.events, engine.aevents):
+    for ask in (engine.events, engine.aevents, engine.poll):
         with pytest.raises(RuntimeError, match="on_event"):
             ask()
     engine = Engine(Script(SOUND), detector())
     engine.events()
-    for ask in (engine.events, engine.aevents):
+    for ask in (engine.events, engine.aevents, engine.poll):
         with pytest.raises(RuntimeError, match=r"events\(\)"):
             ask()
 
@@ -318,7 +360,8 @@ def test_the_callback_may_stop_the_engine(aside: bool) -> None:
 
 def test_presence_jumps_and_decays_when_the_input_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("dance.engine.monotonic", lambda: clock[0])
+    for module in ("engine", "consumers"):
+        monkeypatch.setattr(f"dance.{module}.monotonic", lambda: clock[0])
     alone = detector()
     sound = SOUND[: 44100 // 8 + 2000]  # up to shortly after the first hit
     assert alone.process(sound)
@@ -330,3 +373,40 @@ def test_presence_jumps_and_decays_when_the_input_stalls(monkeypatch: pytest.Mon
         clock[0] += alone.spec.presence_seconds
         np.testing.assert_allclose(engine.presence(), alone.presence() / np.e, rtol=1e-6)
         assert engine.presence().dtype == np.float32
+
+
+STALLED = """
+import sys, threading, time
+from pathlib import Path
+from dance import Detector, Engine, Read
+
+class Stalled:
+    sample_rate, live = 44100, True
+    closed = threading.Event()
+
+    def read(self, out, timeout):
+        return Read(0, ended=self.closed.wait(timeout))
+
+    def close(self):
+        self.closed.set()
+
+def wakes():
+    lines = [line for task in Path("/proc/self/task").iterdir() for line in (task / "status").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
+
+with Engine(Stalled(), Detector.load(sys.argv[1], sample_rate=44100)) as engine:
+    time.sleep(1)
+    before, cpu = wakes(), time.process_time()
+    engine.wait(2)
+    print(wakes() - before, time.process_time() - cpu)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts wakes in /proc")
+def test_nothing_spins_while_the_source_is_silent() -> None:
+    """Eight wakes of the engine in two seconds, and a few of ours; a thread that polls or spins makes hundreds."""
+    done = run("-c", STALLED, tiny())
+    assert not done.stderr
+    wakes, seconds = map(float, done.stdout.split())
+    assert wakes < 50
+    assert seconds < 0.5

@@ -18,8 +18,22 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert not loaded & HEAVY
 
 
+def test_what_takes_long_waits_until_it_is_needed() -> None:
+    done = run("-c", "import sys, dance; print(*sys.modules)")
+    assert not {"asyncio", "multiprocessing", "onnxruntime", "socket"} & set(done.stdout.split())
+
+
 def test_the_public_names() -> None:
     import dance
 
     assert all(hasattr(dance, name) for name in dance.__all__)
-    assert {"Detector", "Engine", "Microphone", "SoundFile", "Event", "__version__"} <= set(dance.__all__)
+    assert {
+        "Detector",
+        "Engine",
+        "ProcessEngine",
+        "Settings",
+        "Microphone",
+        "SoundFile",
+        "Event",
+        "__version__",
+    } <= set(dance.__all__)

@@ -1,4 +1,4 @@
-"""PeakPicker against a plain Python reference, and what sensitivity does."""
+"""PeakPicker against a plain Python reference, and what the settings do."""
 
 import tracemalloc
 from dataclasses import replace
@@ -12,7 +12,8 @@ from tiny_model import SPEC
 
 from dance import _dsp
 from dance.errors import SpecError
-from dance.peaks import PeakPicker, thresholds
+from dance.peaks import PeakPicker, refractories, thresholds
+from dance.settings import LabelSettings, Settings
 
 
 class Reference:
@@ -103,17 +104,65 @@ def test_seconds_become_frames():
 
 def test_sensitivity_moves_thresholds():
     spec = replace(SPEC, thresholds=(0.2, 0.5, 0.8))
-    assert thresholds(spec) == pytest.approx([0.2, 0.5, 0.8])
-    assert thresholds(spec, {"snare": 1.0}) == pytest.approx([0.2, 1 / (1 + np.exp(3)), 0.8])
-    for low, middle, high in zip(*(thresholds(spec, s) for s in (0.0, 0.5, 1.0)), strict=True):
+    assert thresholds(spec, Settings()) == pytest.approx([0.2, 0.5, 0.8])
+    more = Settings({"snare": LabelSettings(sensitivity=1.0)})
+    assert thresholds(spec, more) == pytest.approx([0.2, 1 / (1 + np.exp(3)), 0.8])
+    every = (thresholds(spec, Settings().with_sensitivity(s, spec.labels)) for s in (0.0, 0.5, 1.0))
+    for low, middle, high in zip(*every, strict=True):
         assert 0 < high < middle < low < 1
         assert np.log(low / (1 - low)) - np.log(high / (1 - high)) == pytest.approx(6)
 
 
-@pytest.mark.parametrize("sensitivity", [-0.1, 1.1, float("nan"), {"cowbell": 0.5}, {"kick": 2.0}])
-def test_wrong_sensitivity(sensitivity):
-    with pytest.raises(SpecError):
-        PeakPicker(SPEC, sensitivity)
+def test_a_threshold_and_a_refractory_time_replace_the_models():
+    settings = Settings({"snare": LabelSettings(sensitivity=0.9, threshold=0.25, refractory=0.2)})
+    assert thresholds(SPEC, settings) == [0.5, 0.25, 0.5]
+    assert refractories(SPEC, settings) == [0.05, 0.2, 0.05]
+
+
+def test_an_unknown_label_changes_nothing():
+    picker, hits = PeakPicker(SPEC), np.zeros((1, 3), np.uint8)
+    for function in (picker.configure, lambda wrong: thresholds(SPEC, wrong), lambda wrong: refractories(SPEC, wrong)):
+        with pytest.raises(SpecError, match="kick, snare, hihat"):
+            function(Settings({"kick": LabelSettings(mute=True), "cowbell": LabelSettings()}))
+    assert picker.process(np.ones((1, 3), np.float32), hits) == 3
+
+
+def test_mute():
+    picker, hits = PeakPicker(SPEC, Settings({"snare": LabelSettings(mute=True)})), np.zeros((1, 3), np.uint8)
+    assert picker.process(np.ones((1, 3), np.float32), hits) == 2
+    assert hits.tolist() == [[1, 0, 1]]
+
+
+def test_a_hit_below_the_gate_begins_no_refractory_time():
+    """A flam: the stroke proper follows its grace note at once."""
+    activations = np.array([[0.6], [0.7], [0.1], [0.1], [0.1], [0.9]], np.float32)
+    velocities = np.array([[0.1], [0.8], [0.1], [0.1], [0.1], [0.8]], np.float32)
+    hits = np.zeros((6, 1), np.uint8)
+    picker = _dsp.PeakPicker([0.5], [5], 3)
+    picker.process(activations, hits, velocities)
+    assert np.flatnonzero(hits).tolist() == [0, 5]
+    picker.reset()
+    picker.set([0.5], [4], [0.5])
+    picker.process(activations, hits, velocities)
+    assert np.flatnonzero(hits).tolist() == [1, 5]
+    picker.reset()
+    picker.process(activations, hits)  # nothing is known of velocities
+    assert np.flatnonzero(hits).tolist() == [0, 5]
+
+
+def test_settings_change_between_frames_and_what_was_heard_stays_known():
+    picker, hits = _dsp.PeakPicker([0.5], [3], 2), np.zeros((1, 1), np.uint8)
+
+    def hit(activation):
+        return picker.process(np.array([[activation]], np.float32), hits)
+
+    assert hit(0.6)
+    picker.set([0.2], [3], [0])
+    assert not hit(0.4)  # lower than before
+    assert not hit(0.7)  # too soon
+    picker.set([0.2], [2], [0])
+    assert not hit(0.7)  # no rise
+    assert hit(0.8)
 
 
 F, U = np.float32, np.uint8
@@ -137,12 +186,24 @@ def test_wrong_arrays(activations, hits, error):
         PeakPicker(SPEC).process(activations, hits)
 
 
+@pytest.mark.parametrize(
+    ("velocities", "error"),
+    [(np.zeros((4, 3)), TypeError), (np.zeros((3, 3), F), ValueError), (np.zeros((4, 2), F), ValueError)],
+)
+def test_wrong_velocities(velocities, error):
+    with pytest.raises(error):
+        PeakPicker(SPEC).process(np.zeros((4, 3), F), np.zeros((4, 3), U), velocities)
+
+
 def test_wrong_settings():
     for settings in (([], [], 3), ([0.5], [1, 2], 3), ([0.5], [1], -1)):
         with pytest.raises(ValueError, match="need"):
             _dsp.PeakPicker(*settings)
     with pytest.raises(ValueError, match="negative"):
         PeakPicker(SPEC).skip(-1)
+    for settings in (([0.5], [1], [0]), ([0.5] * 3, [1] * 3, [0] * 2)):
+        with pytest.raises(ValueError, match="each of 3"):
+            PeakPicker(SPEC).set(*settings)
 
 
 def test_steady_state_allocates_nothing():

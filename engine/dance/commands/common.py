@@ -2,22 +2,31 @@
 
 Contents
 --------
-add_detector_options, add_display_options, make_detector, hear, progress, say, MENDABLE
+add_detector_options, add_display_options, add_scheduling_options, schedule, make_detector, hear, progress, say,
+MENDABLE
 """
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ..detector import RELEASED, Detector
 from ..engine import Engine, Stats
+from ..errors import DanceError
 from ..events import Event
 from ..network import Network
-from ..sinks.lines import print_event
+from ..scheduling import be_realtime, use_cpu
+from ..settings import Settings
 from ..sources import Source
+
+if TYPE_CHECKING:
+    from ..web.monitor import Monitor
+    from .outputs import Outputs
 
 DRAW_SECONDS = 1 / 25
 MENDABLE = 2
@@ -31,10 +40,10 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--sensitivity",
         type=_sensitivity,
-        default=0.5,
         metavar="S",
         help="0 (only sure hits) to 1 (every suspicion), for all or as kick=0.6,snare=0.4; default: 0.5",
     )
+    add("--settings", type=Path, metavar="FILE", help="settings saved before; other options override them")
     add("--model", type=Path, default=RELEASED, metavar="PATH", help="an .onnx file; default: the one inside")
 
 
@@ -43,9 +52,32 @@ def add_display_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plain", action="store_true", help="a line per hit instead of the meter")
 
 
+def add_scheduling_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how to stand among other programs."""
+    parser.add_argument("--realtime", action="store_true", help="go before other programs, where that is permitted")
+    parser.add_argument("--cpu", type=int, metavar="N", help="run on this core only")
+
+
+def schedule(options: argparse.Namespace) -> None:
+    """Do what `add_scheduling_options` offers; before any thread is started."""
+    if options.cpu is not None:
+        use_cpu(options.cpu)
+    if options.realtime:
+        try:
+            be_realtime()
+        except DanceError as error:  # it was worth asking, and everything works without
+            say(error)
+
+
 def make_detector(network: Network, source: Source, options: argparse.Namespace) -> Detector:
     """Return the detector that the options ask for."""
-    return Detector(network, sample_rate=source.sample_rate, labels=options.labels, sensitivity=options.sensitivity)
+    return Detector(
+        network,
+        sample_rate=source.sample_rate,
+        labels=options.labels,
+        sensitivity=options.sensitivity,
+        settings=Settings.load(options.settings) if options.settings else None,
+    )
 
 
 def hear(
@@ -54,20 +86,25 @@ def hear(
     title: str,
     options: argparse.Namespace,
     *sinks: Callable[[Event], None],
+    outputs: "Outputs",
+    monitor: "Monitor | None" = None,
 ) -> None:
-    """Show the events of a source that runs by the clock, tell `sinks`, and sum up."""
+    """Tell `sinks` the events of a source that runs by the clock, show and send what passes the filters, sum up."""
     deadline = monotonic() + options.seconds if options.seconds else float("inf")
-    told = list(sinks)
 
     def on_event(event: Event) -> None:
-        for sink in told:
+        for sink in sinks:
             sink(event)
+        outputs(event)
 
-    engine = Engine(source, detector, on_event)
+    engine = (monitor.engine if monitor else Engine)(source, detector, on_event)
+    outputs.attach(engine)
+    gc.freeze()  # what has been loaded stays: to search it for garbage would stop everything for tens of milliseconds
     with ExitStack() as stack:
         stack.callback(lambda: _sum_up(engine.stats))
+        stack.callback(outputs.check)
         meter = None
-        if sys.stdout.isatty() and not options.plain:
+        if sys.stdout.isatty() and not options.plain and not outputs.json:
             try:
                 from ..sinks.meter import Meter
             except ImportError:
@@ -76,9 +113,10 @@ def hear(
                 meter = stack.enter_context(Meter(detector.labels, title))
         if meter is None:
             print(title, file=sys.stderr)
-        told.append(meter or print_event)
+        stack.enter_context(outputs.showing(meter))
         stack.enter_context(engine)
         while not engine.wait(DRAW_SECONDS) and monotonic() < deadline:
+            outputs.check()
             if meter:
                 meter.draw(engine.presence(), engine.stats)
 

@@ -1,16 +1,33 @@
 """``dance listen``: drums from a microphone, as they are hit."""
 
 import argparse
+from contextlib import nullcontext
 
-from ..microphone import Microphone
+from .. import raw
+from ..errors import SpecError
+from ..microphone import Microphone, list_devices
 from ..network import Network
-from .common import add_detector_options, add_display_options, hear, make_detector, say
+from . import monitor, outputs
+from .common import (
+    add_detector_options,
+    add_display_options,
+    add_scheduling_options,
+    hear,
+    make_detector,
+    say,
+    schedule,
+)
 
 NAME = "listen"
 HELP = "show the drums of a microphone, line input or loopback device"
 EXAMPLES = (
     "dance listen",
     "dance listen --device USB --sensitivity 0.6",
+    "dance listen --web",
+    "dance listen --realtime --cpu 3 --settings room.json",
+    "dance listen --osc 7000 --every kick=4 --above snare=0.3",
+    "dance listen --midi --websocket --wled strip.local",
+    "ffmpeg -re -i song.mp3 -f f32le -ac 1 -ar 44100 - | dance listen --stdin",
     "dance listen --labels kick,snare --plain --seconds 60 > hits.txt",
 )
 
@@ -20,21 +37,58 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", type=_device, help="index or part of a name; default: the system's default input")
     add("--rate", type=int, help="samples a second; default: the device's own if the model takes it")
+    add(
+        "--stdin",
+        nargs="?",
+        choices=tuple(raw.FORMATS),
+        const=next(iter(raw.FORMATS)),
+        help="hear raw mono samples from standard input instead, of this format (default: %(const)s), --rate a second",
+    )
+    add("--no-reconnect", action="store_true", help="end when the device cannot be had, instead of waiting for it")
     add("--seconds", type=float, help="stop after this time")
     add_display_options(parser)
     add_detector_options(parser)
+    monitor.add_options(parser)
+    outputs.add_options(parser)
+    add_scheduling_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hear the device until Ctrl-C."""
+    """Hear the device until Ctrl-C, or standard input to its end."""
+    schedule(options)
     network = Network(options.model)
-    with Microphone(options.device, options.rate or network.spec.sample_rates) as source:
-        detector = make_detector(network, source, options)
-        try:
-            hear(source, detector, f"{source.name}, {source.sample_rate} Hz", options)
-        finally:
-            if source.overflows:
-                say(f"the device itself lost input {source.overflows} times: something else loads the machine")
+
+    rates = options.rate or network.spec.sample_rates
+    if options.stdin and options.device is not None:
+        raise SpecError("--stdin and --device are two sources; choose one")
+
+    def tell(change: str) -> None:
+        say(change)
+        if page:
+            page.tell(change)
+
+    def open_source(device: int | str | None) -> Microphone | raw.RawInput:
+        if options.stdin:
+            return raw.RawInput(options.stdin, options.rate or network.spec.sample_rates[0])
+        if device != options.device:  # chosen in the page: one that cannot be had gives way to the one before it
+            Microphone(device, rates).close()
+        return Microphone(device, rates, reconnect=not options.no_reconnect, tell=tell)
+
+    def hear_one(device: int | str | None) -> None:
+        with open_source(device) as source:
+            network.reset()
+            detector = make_detector(network, source, options)
+            try:
+                hear(source, detector, f"{source.name}, {source.sample_rate} Hz", options, outputs=out, monitor=page)
+            finally:
+                if isinstance(source, Microphone) and source.overflows:
+                    say(f"the device itself lost input {source.overflows} times: something else loads the machine")
+
+    with (
+        outputs.from_options(options, network) as out,
+        monitor.from_options(options, None if options.stdin else list_devices) or nullcontext() as page,
+    ):
+        monitor.in_turn(hear_one, options.device, page)
     return 0
 
 

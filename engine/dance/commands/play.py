@@ -1,20 +1,23 @@
 """``dance play``: a file through the live engine, at the pace of the music."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
-from ..errors import SourceError
+from ..errors import SourceError, SpecError
 from ..events import Event
 from ..network import Network
 from ..score import compare, report
 from ..sources import SoundFile
 from ..tables import event_writer, read_hits
+from . import monitor, outputs
 from .common import add_detector_options, add_display_options, hear, make_detector, say
 
 NAME = "play"
 HELP = "show the drums of an audio file at the pace of the music (nothing sounds)"
 EXAMPLES = (
     "dance play song.flac",
+    "dance play song.flac --loop --web",
     "dance play song.flac --truth song.tsv --out heard",
 )
 
@@ -25,9 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("file", metavar="FILE", help="any audio file that libsndfile reads")
     add("--truth", type=Path, metavar="TSV", help="true hits (time, label, velocity): print precision and recall")
     add("--out", type=Path, metavar="DIR", help="leave a picture and the list of events here")
+    add("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
     parser.set_defaults(seconds=None)
     add_display_options(parser)
     add_detector_options(parser)
+    monitor.add_options(parser)
+    outputs.add_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,9 +46,17 @@ def run(options: argparse.Namespace) -> int:
         table, picture = (options.out / f"{Path(options.file).stem}.{kind}" for kind in ("tsv", "png"))
         if options.truth and table.resolve() == options.truth.resolve():
             raise SourceError(f"{table} is the truth and would be overwritten; choose another --out")
-    with SoundFile(options.file, rates, realtime=True) as source:
-        detector = make_detector(network, source, options)
-        hear(source, detector, options.file, options, events.append)
+    if options.loop and (options.truth or options.out):
+        raise SpecError("--loop has no end, so that nothing can be summed up; leave it out, or --truth and --out")
+    with outputs.from_options(options, network) as out, monitor.from_options(options) or nullcontext() as page:
+        while True:
+            with SoundFile(options.file, rates, realtime=True) as source:
+                network.reset()
+                detector = make_detector(network, source, options)
+                hear(source, detector, options.file, options, events.append, outputs=out, monitor=page)
+            if not options.loop:
+                break
+            events.clear()
     if options.truth:
         print(report(compare(hits, events, detector.labels)))
     if options.out:

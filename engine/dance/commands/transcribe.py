@@ -1,22 +1,30 @@
-"""``dance transcribe``: the drums of files as tables, through the same streaming loop."""
+"""``dance transcribe``: the drums of files as tables, MIDI, labels and pictures, through the same streaming loop."""
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
+from ..batch import Report, cores, each
 from ..engine import Engine
-from ..errors import SourceError
+from ..errors import SourceError, SpecError
+from ..events import Event
+from ..formats import FORMATS, Heard, writers
+from ..formats.heard import beside
 from ..network import Network
 from ..sources import SoundFile
-from ..tables import event_writer
 from .common import DRAW_SECONDS, MENDABLE, add_detector_options, make_detector, progress, say
 
 NAME = "transcribe"
-HELP = "write the drums of audio files as tables, as fast as possible"
+HELP = "write the drums of audio files as tables, MIDI or labels, as fast as possible"
 EXAMPLES = (
     "dance transcribe song.flac --out heard",
-    "dance transcribe album/*.mp3 --out heard",
+    "dance transcribe song.flac --out heard --format midi,audacity --plot",
+    "dance transcribe album/*.mp3 --out heard --jobs 4",
 )
 
 
@@ -31,30 +39,85 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where NAME.tsv goes; files that share a NAME become NAME, NAME-2, NAME-3",
     )
+    add(
+        "--format",
+        default="tsv",
+        metavar="A,B",
+        help="; ".join(f"{name}: {form.purpose}" for name, form in FORMATS.items()) + "; default: tsv",
+    )
+    add("--plot", action="store_true", help="draw each song with its events, too: NAME.png")
+    add("--jobs", type=_count, default=cores(), metavar="N", help="files at once; default: one a core (%(default)s)")
     add_detector_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a table for each file; what cannot be read is named and passed over."""
-    network = Network(options.model)
+    """Write the results of each file; what cannot be read is named and passed over."""
+    if options.plot and find_spec("matplotlib") is None:
+        raise SpecError('--plot needs matplotlib: pip install "dance[show]"')
+    writers(options.format.split(","))  # refuses before the work, not after it
+    Network(options.model)
+    options.out.mkdir(parents=True, exist_ok=True)
+    songs = list(map(Song, options.files, output_names(options.files)))
     failures = 0
-    with progress(len(options.files)) as show:
-        for number, (file, name) in enumerate(zip(options.files, output_names(options.files), strict=True)):
-            target = options.out / f"{name}.tsv"
-            try:
-                with SoundFile(file, network.spec.sample_rates) as source, event_writer(target) as write:
-                    network.reset()
-                    began = perf_counter()
-                    with Engine(source, make_detector(network, source, options), write) as engine:
-                        while not engine.wait(DRAW_SECONDS):
-                            show(file, number + engine.stats.seconds / source.seconds)
-                    stats, elapsed = engine.stats, perf_counter() - began
-            except SourceError as error:
-                say(error)
+    with progress(len(songs)) as show:
+        work = partial(transcribe, options=options)
+        for song, done in each(work, songs, options.jobs, lambda song, done: show(song.file, done)):
+            if isinstance(done, SourceError):
+                say(done)
                 failures += 1
                 continue
-            print(f"{file} -> {target}: {stats.events} events, {stats.seconds / elapsed:.0f} x real time")
+            paths = ", ".join(map(str, done.paths))
+            print(f"{song.file} -> {paths}: {done.events} events, {done.speed:.0f} x real time")
     return MENDABLE if failures else 0
+
+
+class Song(NamedTuple):
+    """A file and the name of its results."""
+
+    file: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a song."""
+
+    paths: list[Path]
+    events: int
+    speed: float
+
+
+def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
+    """Write the results of one file.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read.
+    """
+    network = _network(options.model)
+    network.reset()
+    events: list[Event] = []
+    with SoundFile(song.file, network.spec.sample_rates) as source:
+        began = perf_counter()
+        detector = make_detector(network, source, options)
+        with Engine(source, detector, events.append) as engine:
+            while not engine.wait(DRAW_SECONDS):
+                report(engine.stats.seconds / source.seconds)
+        seconds, elapsed = engine.stats.seconds, perf_counter() - began
+    heard = Heard(song.name, seconds, detector.sample_rate, detector.labels, tuple(events))
+    base = options.out / song.name
+    paths = [path for write in writers(options.format.split(",")) for path in write(base, heard)]
+    if options.plot:
+        from ..plot import draw
+
+        paths.append(beside(base, ".png"))
+        with SoundFile(song.file, network.spec.sample_rates) as source:
+            draw(paths[-1], source, network.spec.features, detector.labels, events)
+    return Done(paths, len(events), seconds / elapsed)
 
 
 def output_names(files: Sequence[str]) -> list[str]:
@@ -68,3 +131,16 @@ def output_names(files: Sequence[str]) -> list[str]:
             name = f"{stem}-{number}"
         names.append(name)
     return names
+
+
+@cache
+def _network(model: Path) -> Network:
+    """Return the network of this process: files share it, one after the other."""
+    return Network(model)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number

@@ -1,0 +1,40 @@
+"""Lines of text: tables for programs and spreadsheets, label tracks for Audacity.
+
+Contents
+--------
+write_tsv, write_csv, write_audacity
+"""
+
+import csv
+from pathlib import Path
+
+from ..tables import HEADER, event_writer, replacing, row
+from .heard import Heard, beside
+
+
+def write_tsv(base: Path, heard: Heard) -> list[Path]:
+    """Write ``time label velocity confidence reported``, separated by tabs; see `dance.tables`."""
+    path = beside(base, ".tsv")
+    with event_writer(path) as write:
+        for event in heard.events:
+            write(event)
+    return [path]
+
+
+def write_csv(base: Path, heard: Heard) -> list[Path]:
+    """Write the same table, separated by commas (RFC 4180)."""
+    path = beside(base, ".csv")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(HEADER)
+        rows.writerows(map(row, heard.events))
+    return [path]
+
+
+def write_audacity(base: Path, heard: Heard) -> list[Path]:
+    """Write a label track: start, end and name of each hit, start and end the same."""
+    path = beside(base, ".txt")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for event in heard.by_time:
+            print(f"{event.time:.6f}\t{event.time:.6f}\t{event.label}", file=file)
+    return [path]
