@@ -23,16 +23,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dance.colours import COLOURS as COLOUR  # a drum has one colour everywhere
 from dance.features import log_mel, mel_filters
 from dance.labels import LABELS, OTHER
-from dance.plot import _COLOURS  # a drum has one colour everywhere
 from dance.spec import FeatureSpec
 from labelgen.chunks import Chunk, Label, Manifest, as_chunk, read_labels, whole
 
 Audio = npt.NDArray[np.float32]
 
 NAMES = (*LABELS, OTHER)
-COLOUR = dict(zip(NAMES, _COLOURS, strict=True))
 PITCH = {"kick": 220.0, "tom": 440.0, "snare": 880.0, OTHER: 1320.0, "cymbal": 2640.0, "hihat": 3520.0}
 LEVELS = 8  # loudnesses of clicks
 ENLARGED = 3.0  # seconds

@@ -10,7 +10,6 @@ Device, list_devices, Microphone
 """
 
 import contextlib
-import logging
 import os
 import re
 import threading
@@ -128,7 +127,7 @@ class Microphone(Source):
         self.live = True
         self.overflows = self.outages = 0
         self._wanted, self._wanted_channels, self._period = device, channels, period
-        self._reconnect, self._tell = reconnect, tell or logging.getLogger("dance").warning
+        self._reconnect, self._tell = reconnect, tell or _log
         self._told = ""
         self._lock = threading.Lock()  # PortAudio must not be asked about a stream while it is being closed
         self._closed = False
@@ -384,6 +383,12 @@ def _choose(devices: Sequence[Device], wanted: int | str | None) -> Device:
         names = ", ".join(f"{device.index} {device.name}" for device in devices)
         raise _AbsentError(f'no input device "{wanted}"; there are: {names}')
     return found[0]
+
+
+def _log(text: str) -> None:
+    import logging  # takes as long to import as much of this package
+
+    logging.getLogger("dance").warning(text)
 
 
 _quiet_lock = threading.Lock()  # two that divert the same descriptor at once would never restore it

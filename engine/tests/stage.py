@@ -2,7 +2,7 @@
 
 Contents
 --------
-ROOT, SONG, TRUTH, RELEASED, tiny, model, detector, drums, Script, until, run
+ROOT, SONG, TRUTH, RELEASED, PATIENCE, tiny, model, detector, drums, Script, until, run
 """
 
 import functools
@@ -25,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SONG = ROOT / "data" / "demo" / "song.ogg"
 TRUTH = SONG.with_suffix(".tsv")
 RELEASED = ROOT / "engine" / "dance" / "released" / "dance.onnx"
+
+PATIENCE = float(os.environ.get("DANCE_TEST_PATIENCE", "1"))
+"""How many times slower than a real machine this one is: more than 1 under emulation."""
 
 _folder = tempfile.TemporaryDirectory(prefix="dance-")
 
@@ -112,7 +115,7 @@ def run(*arguments: object, timeout: float = 60, **environment: str) -> subproce
         [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=timeout * PATIENCE,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path, **environment},
     )

@@ -72,7 +72,7 @@ def test_no_device_is_one_line_and_code_2(tmp_path: Path, command: str) -> None:
         "    def get_default_input_device_info(self): raise OSError('none')\n"
         "    def terminate(self): pass\n",
     )
-    options = ["--model", tiny()] if command == "listen" else []
+    options = ["--model", tiny(), "--no-reconnect"] if command == "listen" else []
     done = dance(command, *options, PYTHONPATH=without)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"dance: no input device: .*\n", done.stderr)

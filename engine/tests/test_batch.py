@@ -1,0 +1,88 @@
+"""Work in processes: everything is done once, failures stay where they belong, nothing is left behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from stage import ROOT, run, until
+
+from dance import SourceError
+from dance.batch import Report, each
+
+
+def double(item: int, report: Report) -> int:
+    """Do what the item says."""
+    report(0.5)
+    if item == 13:
+        raise SourceError("thirteen is not readable")
+    if item == 99:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item < 0:
+        raise ZeroDivisionError(item)
+    return 2 * item
+
+
+def nothing(item: int, done: float) -> None:
+    """Show nothing."""
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 9])
+def test_each_is_done_once_and_a_source_error_is_a_result(jobs: int) -> None:
+    shown = []
+    items = [1, 2, 13, 4, 5]
+    results = dict(each(double, items, jobs, lambda item, done: shown.append((item, done))))
+    assert set(results) == set(items)
+    assert str(results.pop(13)) == "thirteen is not readable"
+    assert all(result == 2 * item for item, result in results.items())
+    assert all(item in items and 0 <= done <= len(items) for item, done in shown)
+    if jobs == 1:
+        assert shown == [(item, number + 0.5) for number, item in enumerate(items)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_bug_is_raised(jobs: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(each(double, [1, -1, 3], jobs, nothing))
+
+
+def test_a_process_that_dies_costs_what_it_worked_on() -> None:
+    results = dict(each(double, [1, 99, 3, 4], 2, nothing))
+    assert isinstance(results[99], SourceError)
+    assert "99: the process died" in str(results.pop(99))
+    assert results == {1: 2, 3: 6, 4: 8}
+
+
+def begin(item: Path, report: Report) -> None:
+    """Say who we are, then work without an end."""
+    (item / str(os.getpid())).touch()
+    while True:
+        report(0.1)
+        time.sleep(0.01)
+
+
+def test_processes_end_when_who_began_them_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, pathlib, test_batch\n"
+        "from dance.batch import each\n"
+        "if __name__ == '__main__':\n"
+        "    folder = pathlib.Path(sys.argv[1])\n"
+        "    def show(item, done):\n"
+        "        if len(list(folder.iterdir())) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    list(each(test_batch.begin, [folder] * 2, 2, show))\n"
+    )
+    (tmp_path / "main.py").write_text(code)
+    (tmp_path / "who").mkdir()
+    done = run(tmp_path / "main.py", tmp_path / "who", PYTHONPATH=str(ROOT / "engine" / "tests"))
+    assert done.returncode == -signal.SIGKILL
+    for pid in [int(path.name) for path in (tmp_path / "who").iterdir()]:
+        until(lambda pid=pid: gone(pid))
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended (nobody may have collected it yet)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
