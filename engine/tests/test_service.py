@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from stage import ROOT
 
-from dance.cli import _parser
+from dance.cli import make_parser
 
 UNIT = ROOT / "examples" / "dance.service"
 
@@ -23,7 +23,7 @@ def test_it_starts_a_command_that_exists() -> None:
     (command,) = setting("ExecStart")
     program, *arguments = shlex.split(command)
     assert Path(program).name == "dance"
-    assert _parser().parse_args(arguments).run.__module__ == "dance.commands.listen"
+    assert make_parser().parse_args(arguments).run.__module__ == "dance.commands.listen"
 
 
 def test_it_starts_at_boot_and_again_and_again() -> None:

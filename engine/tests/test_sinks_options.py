@@ -17,7 +17,7 @@ from stage import ROOT, SONG, Script, detector, drums, model, run, tiny, until
 from wires import Ear, hit
 
 from dance import LABELS, DanceError, Engine, Event
-from dance.cli import _parser, main
+from dance.cli import main, make_parser
 from dance.commands import outputs
 from dance.network import Network
 from dance.sinks import Outlet
@@ -266,7 +266,7 @@ GUIDE = (ROOT / "docs" / "outputs.md").read_text()
 
 @pytest.mark.parametrize("line", re.findall(r"^dance .*", GUIDE, re.MULTILINE))
 def test_commands_of_the_guide_are_understood(line: str) -> None:
-    options = _parser().parse_args(shlex.split(line)[1:])
+    options = make_parser().parse_args(shlex.split(line)[1:])
     for name in ("every", "above", "gap", "quantise", "midi_notes", "wled_colours"):
         outputs._check_labels(name, getattr(options, name), LABELS)
 

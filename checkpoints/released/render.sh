@@ -1,0 +1,35 @@
+#!/bin/sh
+# Renders the chunk sets that the released model learned from and is calibrated on: render.sh MATERIAL NODRUMS FONTS AVL
+#   MATERIAL  folder with midi/, oneshots/ and manifest.csv      NODRUMS  recordings without drums and their manifest.csv
+#   FONTS     the soundfonts of soundfonts.csv                   AVL      the two avldrums soundfonts alone
+# About 20 minutes on two cores; a second call does only what is missing.
+set -eu
+material=$1 nodrums=$2 fonts=$3 avl=$4
+midi() {
+    from=$1 name=$2
+    shift 2
+    python labelgen/midi.py "$from" --soundfonts "$fonts" --oneshots "$material/manifest.csv" --stems --out "data/chunks/$name" "$@"
+}
+python labelgen/patterns.py --songs 156 --seed 1 --out data/midi/patterns-train
+python labelgen/patterns.py --songs 36 --seed 2 --out data/midi/patterns-test
+python labelgen/patterns.py --songs 240 --seed 3 --out data/midi/patterns-train2
+for split in train test; do
+    python labelgen/drumless.py "$nodrums/manifest.csv" --split $split --out data/chunks/$split-drumless
+done
+midi "$material/midi/gmd" train-gmd --split train --chunks 2 --seed 2
+midi "$material/midi/gmd" train2-gmd --split train --variants 2 --chunks 4 --seed 12
+midi "$material/midi/gmd" train3-gmd --split train --chunks 3 --soundfont-drums 0 --seed 22
+for songs in mma-generated freedoom openmsx planetblupi; do
+    midi "$material/midi/$songs" train-$songs --split train --chunks 3 --seed 1
+done
+midi "$material/midi/mma-generated" train2-mma --split train --chunks 2 --seed 11
+midi data/midi/patterns-train train-patterns --split train --soundfont-drums .05 --variants 2 --chunks 2 --seed 5
+midi data/midi/patterns-train2 train2-patterns --split train --soundfont-drums .05 --chunks 2 --seed 15
+midi "$material/midi/gmd" test-gmd --split test --chunks 1 --seed 3
+midi data/midi/patterns-test test-patterns --split test --soundfont-drums 0 --chunks 1 --seed 6
+for songs in mma-generated freedoom openmsx; do
+    midi "$material/midi/$songs" test-$songs --split test --chunks 2 --seed 4
+done
+python labelgen/remix.py data/chunks/test-gmd data/chunks/test-drumless --out data/chunks/test-remix
+fonts=$avl
+midi "$material/midi/gmd" train3-avl --split train --chunks 2 --soundfont-drums 1 --seed 23
