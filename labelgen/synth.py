@@ -5,18 +5,14 @@ Contents
 SoundFont
 """
 
-import contextlib
 import ctypes
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import fluidsynth
 import numpy as np
 import numpy.typing as npt
 import pretty_midi
-
-with contextlib.redirect_stdout(sys.stderr):  # under continuous integration it announces itself on import
-    import fluidsynth
 
 Audio = npt.NDArray[np.float32]
 DRUM_CHANNEL = 9

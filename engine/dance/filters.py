@@ -157,13 +157,14 @@ class Envelope:
         """Note the hit, and return it."""
         now = monotonic()
         present = self._at(self._hits.get(event.label, (0.0, 0.0)), now)
-        self._hits[event.label] = (max(event.velocity, present), now + self._hold)
+        # a new table each time: who iterates over the old one is not disturbed
+        self._hits = {**self._hits, event.label: (max(event.velocity, present), now + self._hold)}
         return event
 
     def values(self) -> dict[str, float]:
         """Return each drum's value now, 0..1; exactly 0 when nothing is left."""
         now = monotonic()
-        return {label: self._at(hit, now) for label, hit in list(self._hits.items())}
+        return {label: self._at(hit, now) for label, hit in self._hits.items()}
 
     def _at(self, hit: tuple[float, float], now: float) -> float:
         velocity, since = hit

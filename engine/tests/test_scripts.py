@@ -1,6 +1,6 @@
 """Every script explains itself, called by path or as a module, from any folder."""
 
-import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +28,11 @@ def test_no_file_hides_a_standard_module(file: Path) -> None:
 def test_help(file: Path, tmp_path: Path) -> None:
     module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
     calls = [[file, "-h"], ["-m", module, "-h"]]
-    environment = {**os.environ, "CI": "true"}  # which makes some libraries talkative
     pipes: dict[str, Any] = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen([sys.executable, *call], cwd=tmp_path, env=environment, **pipes) for call in calls]
+    processes = [subprocess.Popen([sys.executable, *call], cwd=tmp_path, **pipes) for call in calls]
     for process in processes:
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-        assert out.startswith("usage:")
+        # where the variable CI is set, pyfluidsynth says a line of its own on import
+        assert re.match(r"('fluidsynth' was found .*\n)?usage:", out)
         assert len(out.splitlines()) > 5
