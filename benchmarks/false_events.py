@@ -6,6 +6,7 @@ sensitivities, so that the table shows what each setting buys and costs.
 """
 
 import argparse
+import csv
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,6 @@ from tqdm import tqdm
 
 from benchmarks.room import RATE, read
 from dance import Detector
-from labelgen.material import read_manifest
 from training.evaluate import Track, find, read_truth, score
 
 SUFFIXES = (".flac", ".ogg", ".wav", ".mp3")
@@ -40,7 +40,10 @@ def synthetic(seconds: float) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
 def recordings(folder: Path, split: str) -> Iterator[tuple[str, Path]]:
     """Yield kind and path of the recordings in `folder`; of one split, if it has a manifest that names splits."""
     manifest = folder / "manifest.csv"
-    chosen = {item.path.resolve() for item in read_manifest(manifest, split)} if split and manifest.exists() else None
+    chosen = None
+    if split and manifest.exists():
+        with manifest.open(newline="", encoding="utf-8") as file:
+            chosen = {(folder / row["path"]).resolve() for row in csv.DictReader(file) if row["split"] == split}
     for path in sorted(folder.rglob("*")):
         if path.suffix in SUFFIXES and (chosen is None or path.resolve() in chosen):
             yield path.parent.name, path

@@ -3,6 +3,9 @@
 The drums of each track are labelled as labelgen/audio.py does it after separation, with the rest of the
 music mixed in at several levels: from perfect separation (no rest) to none at all (0 dB). F-measure
 within 50 ms against the labels given, summed over tracks, and the mean confidence that the labels claim.
+
+With ``--oneshots`` it is the classifier alone that is measured, on kits that it has not learned from
+(`training.shred_exam`); the tables of its card come from there.
 """
 
 import argparse
@@ -14,12 +17,17 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 import soxr
+from tqdm import tqdm
 
 from labelgen.audio import hear
 from labelgen.chunks import Label, Manifest, read_labels
+from labelgen.material import read_manifest
 from labelgen.shreds import RATE, ShredClassifier, released
+from labelgen.work import positive
 from training.evaluate import read_truth
 from training.score import Count, match
+from training.shred_data import backings, gaps_between, whole_kits
+from training.shred_exam import Exam, answer, table
 
 F32 = npt.NDArray[np.float32]
 LEVELS = (float("-inf"), -30.0, -20.0, -15.0, -10.0, -5.0, 0.0)
@@ -50,6 +58,19 @@ def from_chunks(folder: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
             yield drums, backing, read_labels(folder / f"{chunk.name}.tsv")
 
 
+def examine(args: argparse.Namespace, classifier: ShredClassifier) -> str:
+    """Return F on kits never learned from, as a table in Markdown."""
+    shots = [x for path in args.oneshots for x in read_manifest(path, args.split or None) if "midi" not in x.cls]
+    played = [folder / f"{chunk.name}.tsv" for folder in args.performances for chunk in Manifest(folder).chunks()]
+    gaps = gaps_between(args.performances)
+    if not len(gaps):
+        raise ValueError("--oneshots needs --performances: sets of labelled chunks to take rhythms from")
+    exam = Exam(whole_kits(shots), gaps, played, backings(args.music), args.seed, classifier.spec)
+    made = map(exam, tqdm(exam.questions(args.tracks), "exam", unit="track"))
+    names = classifier.spec.labels
+    return table(answer(made, classifier.probabilities, names), names)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -57,13 +78,22 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  python benchmarks/label_quality.py --folders mdb/drum_only mdb/audio mdb/labels\n"
-        "  python benchmarks/label_quality.py --chunks data/chunks/test-patterns",
+        "  python benchmarks/label_quality.py --chunks data/chunks/test-patterns\n"
+        "  python benchmarks/label_quality.py --oneshots packs/manifest.csv --performances data/chunks/test-gmd",
     )
     add = result.add_argument
     source = result.add_mutually_exclusive_group(required=True)
     source.add_argument("--folders", nargs=3, type=Path, metavar=("DRUMS", "MIXES", "LABELS"),
                         help="files of the same names: drums alone, whole songs, labels (.txt or .tsv)")  # fmt: skip
     source.add_argument("--chunks", type=Path, metavar="SET", help="chunks with stems, by labelgen/midi.py --stems")
+    source.add_argument("--oneshots", nargs="+", type=Path, metavar="CSV", help="manifests of one-shots never learned "
+                        "from: measure the classifier alone")  # fmt: skip
+    add("--split", default="test", help="of the one-shots; '' for all (default: %(default)s)")
+    add("--performances", nargs="+", type=Path, default=[], metavar="SET", help="labels for the one-shots to play")
+    add("--music", nargs="*", type=Path, default=[], metavar="SET", help="with `backing` stems to leak into one-shots")
+    add("--tracks", type=positive(int), default=40, help="of one-shots, for each kind and half of the kits "
+        "(default: %(default)s)")  # fmt: skip
+    add("--seed", type=int, default=0, help="decides what is played (default: %(default)s)")
     add("--classifier", type=Path, default=released(), help="by training/train_shreds.py (default: the released one)")
     add("--levels", nargs="+", type=float, default=LEVELS, metavar="DB", help="of the rest (default: %(default)s)")
     return result
@@ -74,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         classifier = ShredClassifier(args.classifier)
+        if args.oneshots:
+            print(examine(args, classifier))
+            return 0
         tracks = list(from_chunks(args.chunks) if args.chunks else from_folders(*args.folders))
     except (OSError, ValueError) as error:
         print(f"label_quality: {error}", file=sys.stderr)

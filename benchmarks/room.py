@@ -27,17 +27,18 @@ from training.evaluate import Track, find, read_truth, score
 
 F32 = npt.NDArray[np.float32]
 RATE = 44100
-ROOM, SPEAKER, MICROPHONE, TALKER = (5.0, 4.0, 2.6), (0.6, 1.0, 0.9), (3.1, 2.4, 0.8), (4.2, 1.2, 1.5)  # metres
+ROOM, SPEAKER, TALKER = (5.0, 4.0, 2.6), (0.6, 1.0, 0.9), (4.2, 1.2, 1.5)  # metres
 REVERBERATION = 0.4  # seconds
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the microphone gets: signal-to-noise ratio in dB, level of the loudest sample in dB full scale."""
+    """What the microphone gets: signal-to-noise ratio in dB, level of the loudest sample in dB full scale, metres."""
 
     name: str
     snr: float
     level: float = -6.0
+    distance: float = 1.0
 
 
 CONDITIONS = (
@@ -46,16 +47,17 @@ CONDITIONS = (
     Condition("10 dB", 10),
     Condition("15 dB, very quiet", 15, -45),
     Condition("15 dB, clipping", 15, 10),
+    Condition("15 dB, 3 metres", 15, distance=3.0),
 )
 
 
-def through_room(source: F32, noise: F32, snr: float) -> F32:
+def through_room(source: F32, noise: F32, snr: float, distance: float) -> F32:
     """Play `source` from the speaker and `noise` from the talker; return what arrives, the direct sound in time."""
     absorption, order = pra.inverse_sabine(REVERBERATION, ROOM)
     room = pra.ShoeBox(ROOM, fs=RATE, materials=pra.Material(absorption), max_order=min(order, 12))
     room.add_source(SPEAKER)
     room.add_source(TALKER)
-    room.add_microphone(MICROPHONE)
+    room.add_microphone((SPEAKER[0] + 0.8 * distance, SPEAKER[1] + 0.6 * distance, SPEAKER[2]))
     room.compute_rir()
     speaker, talker = (np.asarray(rir, np.float64) for rir in room.rir[0])
     direct = int(np.argmax(np.abs(speaker)))
@@ -78,7 +80,7 @@ def spoil(samples: F32, talk: F32, condition: Condition, rng: np.random.Generato
     hiss = np.cumsum(rng.normal(0, 1, len(samples)))  # brown: a room's rumble and fans
     hiss = np.asarray(Pedalboard([HighpassFilter(40)])(hiss.astype(np.float32), RATE))
     noise = babble / max(1e-9, babble.std()) + 0.3 * hiss / max(1e-9, hiss.std())
-    mixed = through_room(np.asarray(small(samples, RATE)), noise.astype(np.float32), condition.snr)
+    mixed = through_room(np.asarray(small(samples, RATE)), noise.astype(np.float32), condition.snr, condition.distance)
     mixed /= max(1e-9, float(np.abs(mixed).max()))
     automatic = Pedalboard([HighpassFilter(70), Compressor(-24, 4, 5, 600)])
     gained = np.asarray(automatic(mixed, RATE))
