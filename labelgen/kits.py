@@ -4,12 +4,12 @@ Audio is mono float32 at the kit's sample rate; velocities are 0..1.
 
 Contents
 --------
-VOICE, voice_of, KitLibrary, Kit
+VOICE, LEVEL_DB, voice_of, one_shot, KitLibrary, Kit
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -72,8 +72,8 @@ def voice_of(note: int) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _load(path: Path, sample_rate: int) -> Audio:
-    """Read a one-shot, cut to its attack: label times must be audible times."""
+def one_shot(path: Path, sample_rate: int) -> Audio:
+    """Read a one-shot as mono of peak 1, cut to its attack: label times must be audible times."""
     audio, rate = sf.read(path, dtype="float32", always_2d=True)
     mono = audio.mean(axis=1)
     if rate != sample_rate:
@@ -195,8 +195,11 @@ class KitLibrary:
         self._brands = sorted(count)
         self._share = _weights([count[brand] for brand in self._brands])
 
-    def draw(self, rng: np.random.Generator) -> Kit:
-        """Draw a kit: half of the time one brand completed by others, else every voice for itself."""
+    def draw(self, rng: np.random.Generator, notes: Collection[int] = range(27, 88)) -> Kit:
+        """Draw a kit: half of the time one brand completed by others, else every voice for itself.
+
+        Only `notes` are given toms and percussion of their own.
+        """
         home = str(rng.choice(self._brands, p=self._share)) if rng.random() < 0.5 else ""
         sounds: dict[str, list[Audio]] = {}
         sources: dict[str, str] = {}
@@ -207,7 +210,7 @@ class KitLibrary:
             if not items:
                 return
             ratio = 2 ** (semitones / 12)
-            sounds[key] = [self._pitched(_load(item.path, self.sample_rate), ratio) for item in items]
+            sounds[key] = [self._pitched(one_shot(item.path, self.sample_rate), ratio) for item in items]
             sources[key] = items[0].source
             licences.update(item.licence for item in items)
 
@@ -219,11 +222,11 @@ class KitLibrary:
         if rng.random() < 0.25:  # and so are kicks with a click of something bright on top
             click = str(rng.choice(["hat_closed", "perc", "snare", "clap"]))
             self._layer(sounds, "kick", click, rng, seconds=float(rng.uniform(0.01, 0.06)))
-        for note in range(27, 88):
+        for note in notes:
             if voice_of(note) == "perc" and rng.random() < 0.9:
                 put(f"perc/{note}", "perc", float(rng.uniform(-2, 2)))
         for note, semitones in TOM_SEMITONES.items():
-            if "tom" in sounds:
+            if "tom" in sounds and note in notes:
                 ratio = 2 ** (semitones / 12)
                 sounds[f"tom/{note}"] = [self._pitched(sound, ratio) for sound in sounds["tom"]]
         level = {v: 10 ** ((db + rng.normal(0, 3.0)) / 20) for v, db in LEVEL_DB.items()}
@@ -262,7 +265,7 @@ class KitLibrary:
         items = self._choose(other, "", rng)
         if not items:
             return
-        added = _load(items[0].path, self.sample_rate) * np.float32(rng.uniform(0.15, 0.8))
+        added = one_shot(items[0].path, self.sample_rate) * np.float32(rng.uniform(0.15, 0.8))
         if seconds * self.sample_rate < len(added):
             added = added[: int(seconds * self.sample_rate)] * np.linspace(1, 0, int(seconds * self.sample_rate))
         layered = []

@@ -33,8 +33,8 @@ class ShredConfig:
     frames: int = 40
     bands: int = 64
     labels: int = 5
-    channels: tuple[int, int, int, int] = (24, 32, 48, 96)
-    hidden: int = 128
+    channels: tuple[int, int, int, int] = (32, 48, 64, 128)
+    hidden: int = 160
     context: int = 48
     dropout: float = 0.2
 

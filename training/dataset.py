@@ -7,7 +7,7 @@ the same song or not, and `training.augment` mixes them.
 
 Contents
 --------
-FeatureSet, load_features, Batches
+FeatureSet, load_features, chunk_features, Batches
 """
 
 import hashlib
@@ -80,7 +80,7 @@ def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> Fea
 
 
 _TYPES = {"drums": np.float16, "backing": np.float16, "velocity": np.uint8, "prominence": np.int8, "parts": np.bool_}
-_UNKNOWN, _CLEAR = -99, 99
+UNKNOWN, _CLEAR = -99, 99
 
 
 def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
@@ -88,7 +88,8 @@ def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
     return log_mel(samples, spec, rate).astype(np.float16)
 
 
-def _features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequence[str]) -> FeatureSet:
+def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequence[str]) -> FeatureSet:
+    """Compute the features of one chunk."""
     has = set(chunk.stems)
     frames = {stem: _frames(folder, f"{chunk.name}.{stem}", spec) for stem in has & {"drums", "backing"}}
     if not has:
@@ -97,12 +98,12 @@ def _features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequence[st
     velocity = np.zeros((count, len(labels)), np.uint8)
     prominence = np.full((count, len(labels)), _CLEAR, np.int8)
     if "complete" in chunk.details:  # some sources know the hits of some drums only
-        prominence[:, [label not in chunk.details["complete"] for label in labels]] = _UNKNOWN
+        prominence[:, [label not in chunk.details["complete"] for label in labels]] = UNKNOWN
     for label in read_labels(folder / f"{chunk.name}.tsv"):
         frame = int(label.time / spec.hop_seconds)
         if label.label in labels and frame < count:
             at = (frame, labels.index(label.label))
-            level = int(np.clip(round(np.clip(label.prominence, _UNKNOWN, _CLEAR)), _UNKNOWN, _CLEAR))
+            level = int(np.clip(round(np.clip(label.prominence, UNKNOWN, _CLEAR)), UNKNOWN, _CLEAR))
             prominence[at] = max(prominence[at], level) if velocity[at] else level
             velocity[at] = max(velocity[at], round(max(label.velocity, 1 / 255) * 255))
     silence = np.full((count, spec.bands), 10 * np.log10(spec.floor), np.float16)
@@ -117,7 +118,7 @@ def _compute(folder: Path, chunks: Iterable[Chunk], spec: FeatureSpec, labels: S
     with ExitStack() as stack:
         files = {name: stack.enter_context((partial / name).open("wb")) for name in _TYPES}
         for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
-            made = _features(folder, chunk, spec, labels)
+            made = chunk_features(folder, chunk, spec, labels)
             for name, kind in _TYPES.items():
                 getattr(made, name).astype(kind).tofile(files[name])
     try:

@@ -6,13 +6,17 @@ it. A *performance* is a chunk of labelled drums. Both may then be degraded and 
 separator leaves is imitated by masks as it would find them, with errors. Shreds are cut by
 `labelgen.shreds`, the same code that cuts songs.
 
+For figures there are two more: a *roll call* plays every one-shot of a kit once, alone, until the next
+onset stops it, and a *replay* plays the labels of a performance with another kit.
+
 Contents
 --------
-Track, ShredSet, gaps_between, passage, audible, performance, degrade, leak, collect, targets
+Track, ShredSet, gaps_between, backings, vary, sympathy, passage, audible, performance, replay, whole_kits, roll_call,
+degrade, leak, spoil, targets, cut, join
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +24,13 @@ import numpy.typing as npt
 import soundfile as sf
 import soxr
 from pedalboard import Distortion, HighpassFilter, HighShelfFilter, LowpassFilter, LowShelfFilter, Pedalboard, Reverb
-from scipy.signal import istft, stft
+from scipy.signal import butter, istft, lfilter, sosfilt, stft
 
-from dance.labels import GENERAL_MIDI, LABELS, OTHER
+from dance.labels import GENERAL_MIDI, LABELS, ONE_SHOT, OTHER
 from labelgen.chunks import Chunk, Label, Manifest, read_labels
 from labelgen.effects import drum_bus, rms_db
-from labelgen.kits import Hit, KitLibrary, voice_of
+from labelgen.kits import LEVEL_DB, Hit, Kit, KitLibrary, one_shot, voice_of
+from labelgen.material import Item
 from labelgen.shreds import RATE, ShredSpec, as_images, find_shreds, gap_features
 
 F32 = npt.NDArray[np.float32]
@@ -124,6 +129,12 @@ class ShredSet:
         images[:, 2] = inside[:, :, None]
         return images
 
+    def run(self, count: int, rng: np.random.Generator) -> tuple[F32, F32, F32]:
+        """Return images, gaps and hits of `count` consecutive shreds from a random place."""
+        start = int(rng.integers(0, len(self.lasts) - count + 1))
+        index = np.arange(start, start + count)
+        return self.unpack(index), self.gaps[index], self.hit[index]
+
 
 def pack(images: F32) -> npt.NDArray[np.uint8]:
     """Return two planes of images in 0.4 dB steps."""
@@ -143,28 +154,154 @@ def gaps_between(folders: Iterable[Path]) -> npt.NDArray[np.float64]:
     return np.concatenate(gaps)
 
 
-def passage(library: KitLibrary, gaps: npt.NDArray[np.float64], hits: int, rng: np.random.Generator) -> Track:
-    """Play `hits` random layers with a kit drawn from `library`."""
-    shares = np.array([share for share, _ in LAYERS]) * rng.gamma(1.5, 1, len(LAYERS))
+def backings(folders: Iterable[Path]) -> list[Path]:
+    """Return the recordings without drums that sets of chunks hold as stems."""
+    return [
+        folder / f"{chunk.name}.backing.flac"
+        for folder in folders
+        for chunk in Manifest(folder).chunks()
+        if "backing" in chunk.stems
+    ]
+
+
+def vary(kit: Kit, rng: np.random.Generator) -> Kit:
+    """Bend the sounds of a kit in pitch, decay and tone, so that few kits become many."""
+    sounds = {}
+    for voice, choices in kit.sounds.items():
+        if rng.random() < 0.4:
+            sounds[voice] = choices
+            continue
+        ratio = 2 ** (float(np.clip(rng.normal(0, 2), -4, 4)) / 12)
+        decay = float(np.exp(rng.uniform(np.log(0.04), np.log(4.0))))
+        tone = Pedalboard([
+            LowShelfFilter(float(rng.uniform(80, 400)), float(rng.normal(0, 3))),
+            HighShelfFilter(float(rng.uniform(1500, 9000)), float(rng.normal(0, 3))),
+        ])  # fmt: skip
+        bent = []
+        for sound in choices:
+            pitched = soxr.resample(sound, RATE * ratio, RATE, quality="QQ")
+            shorter = pitched * np.exp(-np.arange(len(pitched)) / (decay * RATE))
+            bent.append(_normal(tone(shorter.astype(np.float32), RATE)))
+        sounds[voice] = bent
+    return replace(kit, sounds=sounds)
+
+
+def sympathy(voices: Mapping[str, F32], rng: np.random.Generator) -> dict[str, F32]:
+    """Let drums answer that nobody struck: snare wires buzz under kicks and toms, and skins ring.
+
+    Parameters
+    ----------
+    voices : dict of str to float32 [n]
+        The track of each voice.
+    """
+    result = dict(voices)
+    struck = [voices[name] for name in ("kick", "tom", "snare") if name in voices]
+    if not struck:
+        return result
+    shaken = np.sum(struck, axis=0, dtype=np.float32)
+    if rng.random() < 0.7:
+        fall = np.exp(-1 / (RATE * float(rng.uniform(0.02, 0.12))))
+        late = int(RATE * rng.uniform(0, 0.012))
+        envelope = lfilter([1 - fall], [1, -fall], np.abs(np.concatenate([np.zeros(late), shaken])[: len(shaken)]))
+        low = float(rng.uniform(300, 2000))
+        band = butter(2, (low, low * float(rng.uniform(3, 8))), "band", fs=RATE, output="sos")
+        buzz = sosfilt(band, rng.normal(0, 1, len(shaken)) * envelope)
+        result["wires"] = _at_level(buzz, shaken, float(rng.uniform(-45, -14)))
+    if rng.random() < 0.4:
+        rings = np.zeros(len(shaken))
+        for _ in range(int(rng.integers(1, 4))):
+            radius = np.exp(-1 / (RATE * float(rng.uniform(0.05, 0.25))))
+            angle = 2 * np.pi * float(np.exp(rng.uniform(np.log(70), np.log(500)))) / RATE
+            rings += lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], shaken)
+        result["skins"] = _at_level(rings, shaken, float(rng.uniform(-45, -20)))
+    return result
+
+
+def _at_level(sound: npt.NDArray[np.float64], beside: F32, level_db: float) -> F32:
+    """Scale a sound so that its peak lies `level_db` above that of another."""
+    peak = np.abs(sound).max(initial=1e-9)
+    return (sound * (10 ** (level_db / 20) * np.abs(beside).max(initial=0) / peak)).astype(np.float32)
+
+
+def passage(
+    library: KitLibrary,
+    gaps: npt.NDArray[np.float64],
+    hits: int,
+    rng: np.random.Generator,
+    *,
+    singles: bool = False,
+    choked: bool = False,
+    varied: bool = False,
+) -> Track:
+    """Play `hits` random layers with a kit drawn from `library`.
+
+    Parameters
+    ----------
+    library : KitLibrary
+    gaps : float64 [n]
+        Inter-onset times in seconds; a run of them is played.
+    hits : int
+    rng : Generator
+    singles : bool
+        Only one drum at a time.
+    choked : bool
+        Every onset stops what sounded before.
+    varied : bool
+        Bend the kit by `vary` and let it answer by `sympathy`.
+    """
+    layers = [(share, notes) for share, notes in LAYERS if len(notes) == 1 or not singles]
+    shares = np.array([share for share, _ in layers]) * rng.gamma(1.5, 1, len(layers))
     # no track uses everything, and a track without hats must not grow them
     absent = {label for label in LABELS if rng.random() < ABSENT.get(label, 0.2)}
-    shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in LAYERS]
-    kit = library.draw(rng)
+    shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in layers]
+    kit = library.draw(rng, sorted({note for _, notes in layers for note in notes}))
+    if varied:
+        kit = vary(kit, rng)
     # a run of gaps keeps the tempo of its performance
     start = int(rng.integers(max(1, len(gaps) - hits)))
     times = 0.2 + np.cumsum(np.resize(gaps[start : start + hits], hits))
-    played = []
-    for time, layer in zip(times, rng.choice(len(LAYERS), hits, p=shares / shares.sum()), strict=True):
+    played: list[list[Hit]] = []
+    for time, layer in zip(times, rng.choice(len(layers), hits, p=shares / shares.sum()), strict=True):
         loud = float(np.clip(rng.beta(3, 1.5), 0.1, 1))
-        for number, note in enumerate(LAYERS[layer][1]):
+        played.append([])
+        for number, note in enumerate(layers[layer][1]):
             late = rng.uniform(-SPREAD, SPREAD) if number else 0.0
             velocity = float(np.clip(loud + rng.normal(0, 0.12), 0.15, 1))
             if kit.plays(note):
-                played.append(Hit(float(time + late), note, velocity))
-    voices = kit.render(played, float(times[-1]) + 1.0, rng)
-    heard = audible(voices, played)
-    labels = [Label(h.time, GENERAL_MIDI.get(h.note, OTHER), h.velocity) for h in heard]
+                played[-1].append(Hit(float(time + late), note, velocity))
+    seconds = float(times[-1]) + 1.0
+    if choked:
+        voices = _choked(kit, played, seconds, rng)
+    else:
+        voices = kit.render([hit for layer in played for hit in layer], seconds, rng)
+    return _track(voices, [hit for layer in played for hit in layer], rng, varied)
+
+
+def _track(voices: dict[str, F32], played: Sequence[Hit], rng: np.random.Generator, varied: bool = False) -> Track:
+    labels = [Label(h.time, GENERAL_MIDI.get(h.note, OTHER), h.velocity) for h in audible(voices, played)]
+    if varied:
+        voices = sympathy(voices, rng)
     return Track(_normal(drum_bus(voices, RATE, rng)), [label for label in labels if label.label != OTHER])
+
+
+def _choked(kit: Kit, layers: Sequence[Sequence[Hit]], seconds: float, rng: np.random.Generator) -> dict[str, F32]:
+    """Play layers, each until the next begins."""
+    length = int(seconds * RATE)
+    starts = [round(layer[0].time * RATE) for layer in layers if layer]
+    voices: dict[str, F32] = {}
+    for start, stop, layer in zip(starts, [*starts[1:], length], filter(None, layers), strict=True):
+        first = start / RATE
+        hits = [hit._replace(time=max(0.0, hit.time - first)) for hit in layer]
+        for voice, sound in kit.render(hits, (stop - start) / RATE, rng).items():
+            track = voices.setdefault(voice, np.zeros(length, np.float32))
+            track[start : start + len(sound)] = faded(sound)
+    return voices
+
+
+def faded(sound: F32) -> F32:
+    """Return a sound whose last 3 ms fade to nothing."""
+    fade = min(len(sound), int(0.003 * RATE))
+    return sound * np.append(np.ones(len(sound) - fade), np.linspace(1, 0, fade)).astype(np.float32)
 
 
 def audible(voices: Mapping[str, F32], hits: Sequence[Hit]) -> list[Hit]:
@@ -202,6 +339,76 @@ def performance(folder: Path, chunk: Chunk) -> Track:
     name = f"{chunk.name}.drums" if "drums" in chunk.stems else chunk.name
     drums = read_audio(folder / f"{name}.flac")
     return Track(_normal(drums), [x for x in read_labels(folder / f"{chunk.name}.tsv") if x.label != OTHER])
+
+
+NOTES = {
+    "kick": (36,),
+    "snare": (38,),
+    "hihat": (42, 42, 42, 46, 44),
+    "tom": (41, 43, 45, 47, 48, 50),
+    "cymbal": (51, 51, 49),
+    OTHER: (37, 56, 54),
+}
+"""What a replay draws notes from, for each label."""
+
+
+def replay(library: KitLibrary, labels: Iterable[Label], rng: np.random.Generator) -> Track:
+    """Play the labels of a performance with a kit drawn from `library`."""
+    kit = library.draw(rng, sorted({note for notes in NOTES.values() for note in notes}))
+    hits = [Hit(label.time, int(rng.choice(NOTES[label.label])), label.velocity) for label in labels]
+    hits = [hit for hit in hits if kit.plays(hit.note)]
+    if not hits:
+        raise ValueError("a performance without hits cannot be replayed")
+    return _track(kit.render(hits, max(hit.time for hit in hits) + 1.0, rng), hits, rng)
+
+
+def whole_kits(items: Iterable[Item]) -> list[list[Item]]:
+    """Sort one-shots into kits that have a kick, a snare and a hat at least; the largest first.
+
+    A source is a kit if it has those; if not, it joins the others of its pack (the name before the colon)
+    that have not. What is no kit even so is dealt out to the kits, one sound after the other.
+    """
+    whole = _whole(items, lambda item: item.source)
+    names = {item.source for kit in whole for item in kit}
+    rest = [item for item in items if item.source not in names]
+    whole += _whole(rest, lambda item: item.source.split(":")[0])
+    placed = {item.path for kit in whole for item in kit}
+    whole.sort(key=lambda kit: (-len(kit), kit[0].source))
+    loose = [item for item in rest if item.path not in placed]
+    if not whole:
+        raise ValueError("the one-shots hold no whole kit: a kick, a snare and a hat from one source")
+    for number, item in enumerate(loose):
+        whole[number % len(whole)].append(item)
+    return whole
+
+
+def _whole(items: Iterable[Item], name: Callable[[Item], str]) -> list[list[Item]]:
+    kits: dict[str, list[Item]] = {}
+    for item in items:
+        kits.setdefault(name(item), []).append(item)
+    needed = {"kick", "snare", "hihat"}
+    return [kit for kit in kits.values() if needed <= {ONE_SHOT.get(item.cls) for item in kit}]
+
+
+def roll_call(kit: Sequence[Item], gaps: npt.NDArray[np.float64], rng: np.random.Generator) -> Track:
+    """Play every one-shot of a kit once, in random order, each alone and stopped by the next.
+
+    Labels hold all of them, other percussion too: their times are the onsets.
+    """
+    start = int(rng.integers(max(1, len(gaps) - len(kit))))
+    apart = np.round(np.resize(gaps[start : start + len(kit)], len(kit)) * RATE).astype(int)
+    level = {voice: db + rng.normal(0, 3.0) for voice, db in LEVEL_DB.items()}
+    parts, labels, now = [np.zeros(int(0.2 * RATE), np.float32)], [], int(0.2 * RATE)
+    for index, length in zip(rng.permutation(len(kit)), apart, strict=True):
+        item = kit[index]
+        velocity = float(np.clip(rng.beta(3, 1.5), 0.15, 1))
+        part = np.zeros(length, np.float32)
+        sound = one_shot(item.path, RATE)[:length]
+        part[: len(sound)] = sound * np.float32(10 ** (level[item.cls] / 20) * velocity**1.5)
+        parts.append(faded(part))
+        labels.append(Label(now / RATE, ONE_SHOT[item.cls], velocity))
+        now += length
+    return Track(_normal(np.concatenate([*parts, np.zeros(RATE // 4, np.float32)])), labels)
 
 
 def read_audio(path: Path) -> F32:
@@ -256,6 +463,15 @@ def leak(drums: F32, music: F32, level_db: float, rng: np.random.Generator) -> F
     return separated[:length].astype(np.float32)
 
 
+def spoil(track: Track, music: Sequence[Path], rng: np.random.Generator) -> Track:
+    """Degrade a track, and leak music into half of all tracks."""
+    drums = degrade(track.drums, rng)
+    if music and rng.random() < 0.5:
+        other = np.resize(read_audio(music[int(rng.integers(len(music)))]), len(drums))
+        drums = leak(drums, other, float(rng.uniform(-15, 6)), rng)
+    return Track(drums, track.labels)
+
+
 def targets(times: npt.NDArray[np.float64], hits: Iterable[Label], labels: Sequence[str]) -> F32:
     """Return which labels sound at which onset [n, labels]; each hit belongs to the nearest onset, if near."""
     result = np.zeros((len(times), len(labels)), np.float32)
@@ -270,7 +486,7 @@ def targets(times: npt.NDArray[np.float64], hits: Iterable[Label], labels: Seque
 
 def groups(count: int, rng: np.random.Generator | None) -> Iterator[slice]:
     """Yield runs of shreds that are seen as a track of their own: mostly all of them, sometimes few."""
-    if rng is None or rng.random() < 0.7:
+    if not count or rng is None or rng.random() < 0.7:
         yield slice(0, count)
         return
     size = int(rng.choice((1, 2, 4, 8)))
@@ -278,16 +494,24 @@ def groups(count: int, rng: np.random.Generator | None) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def collect(tracks: Iterable[Track], spec: ShredSpec, rng: np.random.Generator | None = None) -> ShredSet:
-    """Cut tracks into shreds; with `rng`, some tracks fall into short ones of one to eight hits."""
+def cut(
+    track: Track, spec: ShredSpec, rng: np.random.Generator | None = None, onsets: Sequence[float] | None = None
+) -> ShredSet:
+    """Cut a track into shreds, at its onsets or at those given; with `rng`, it may fall into short ones."""
+    shreds = find_shreds(track.drums, spec, onsets=onsets)
+    hit = targets(shreds.times, track.labels, spec.labels)
     parts = []
-    for track in tracks:
-        shreds = find_shreds(track.drums, spec)
-        hit = targets(shreds.times, track.labels, spec.labels)
-        for run in groups(len(shreds.times), rng) if len(shreds.times) else ():
-            images, _ = as_images(shreds.windows[run], shreds.lasts[run], spec)
-            parts.append((pack(images), shreds.lasts[run].astype(np.uint8), gap_features(shreds.times[run]), hit[run]))
-    if not parts:
-        raise ValueError("no onsets in any track")
-    images, lasts, gaps, hit = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return ShredSet(images, lasts, gaps, hit, np.cumsum([len(part[1]) for part in parts]))
+    for run in groups(len(shreds.times), rng):
+        images, _ = as_images(shreds.windows[run], shreds.lasts[run], spec)
+        lasts, gaps = shreds.lasts[run].astype(np.uint8), gap_features(shreds.times[run])
+        parts.append(ShredSet(pack(images), lasts, gaps, hit[run], np.array([len(images)])))
+    return join(parts)
+
+
+def join(sets: Sequence[ShredSet]) -> ShredSet:
+    """Put sets of shreds end to end."""
+    arrays = ([getattr(part, name) for part in sets] for name in ("images", "lasts", "gaps", "hit"))
+    images, lasts, gaps, hit = map(np.concatenate, arrays)
+    starts = np.cumsum([0, *(len(part.lasts) for part in sets)])
+    ends = np.concatenate([start + part.ends for start, part in zip(starts, sets, strict=False)])
+    return ShredSet(images, lasts, gaps, hit, ends)

@@ -10,12 +10,16 @@ does not have. The result is one ``.onnx`` file that describes itself, and a car
 import argparse
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +32,18 @@ from labelgen.chunks import Chunk, Manifest
 from labelgen.kits import KitLibrary
 from labelgen.material import Item, read_manifest
 from labelgen.shreds import RATE, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features, released
+from labelgen.work import positive
 from models.shred import ShredConfig, ShredNet
 from training.provenance import licences, tables
 from training.score import Count, match
-from training.shred_data import ShredSet, Track, collect, degrade, gaps_between, leak, passage, performance, read_audio
+from training.shred_bank import HitBank, make_bank
+from training.shred_data import ShredSet, backings, cut, gaps_between, join, passage, performance, spoil, whole_kits
+from training.shred_exam import Exam, answer, choose_thresholds, table
 
 F32 = npt.NDArray[np.float32]
-CROP, BATCH = 24, 16  # consecutive shreds, and so many runs of them in a step
+Task, Made = TypeVar("Task"), TypeVar("Made")
+CROP, BATCH = 24, 16  # consecutive shreds, and so many runs of them in a step, half of them from the bank
+SINGLES, VARIED = 0.45, 0.7  # shares of passages: one drum at a time; bent sounds
 PARITY = 1e-4  # largest difference between torch and the exported file
 
 
@@ -71,89 +80,175 @@ def find_material(
         if not there:
             raise ValueError(f"{folder}: no chunks here; make some with labelgen")
         chunks += [(folder, there[i]) for i in rng.permutation(len(there))[:limit]]
-    backings = [(folder, chunk) for folder in music for chunk in Manifest(folder).chunks() if "backing" in chunk.stems]
     return Material(
         tuple(item for item in shots if not item.cls.startswith("midi")),
         tuple(chunks),
-        tuple(folder / f"{chunk.name}.backing.flac" for folder, chunk in backings),
+        tuple(backings(music)),
         tuple(sets),
     )
 
 
-def tracks(material: Material, passages: int, seed: int, leaked: float = 0.5, degraded: bool = True) -> Iterator[Track]:
-    """Make `passages` passages and read all chunks, in random order; spoil them.
+@dataclass(frozen=True)
+class Job:
+    """One track to make: a chunk to read, or a passage if there is none.
 
-    Parameters
+    Attributes
     ----------
-    leaked : float
-        Share of the tracks that music is leaked into.
-    degraded : bool
-        Whether tone, room, drive and bandwidth change.
+    seed : tuple of int
+    chunk : tuple of (Path, Chunk), optional
     """
-    rng = np.random.default_rng(seed)
-    library = gaps = None
-    if passages:
-        library = KitLibrary(material.oneshots, RATE)
-        gaps = gaps_between(material.gaps_of)
-        if not len(gaps):
-            raise ValueError("passages need labelled chunks, for their inter-onset times")
-    jobs: list[tuple[Path, Chunk] | None] = [*material.chunks, *[None] * passages]
-    for index in tqdm(rng.permutation(len(jobs)), desc="tracks", unit="track"):
-        job = jobs[index]
-        if job:
-            track = performance(*job)
+
+    seed: tuple[int, ...]
+    chunk: tuple[Path, Chunk] | None = None
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes tracks to learn from, and cuts them; goes to worker processes whole.
+
+    Attributes
+    ----------
+    library : KitLibrary
+    gaps : float64 [n]
+        Inter-onset times.
+    music : tuple of Path
+    spec : ShredSpec
+    """
+
+    library: KitLibrary
+    gaps: npt.NDArray[np.float64]
+    music: tuple[Path, ...]
+    spec: ShredSpec
+
+    def __call__(self, job: Job) -> ShredSet:
+        """Return the shreds of one track."""
+        rng = np.random.default_rng(job.seed)
+        if job.chunk:
+            track = performance(*job.chunk)
         else:
-            assert library is not None and gaps is not None
-            track = passage(library, gaps, int(rng.integers(12, 100)), rng)
-        drums = degrade(track.drums, rng) if degraded else track.drums
-        if material.music and rng.random() < leaked:
-            music = np.resize(read_audio(material.music[int(rng.integers(len(material.music)))]), len(drums))
-            drums = leak(drums, music, float(rng.uniform(-15, 6)), rng)
-        yield Track(drums, track.labels)
+            singles = bool(rng.random() < SINGLES)
+            track = passage(
+                self.library,
+                self.gaps,
+                int(rng.integers(12, 100)),
+                rng,
+                singles=singles,
+                choked=bool(rng.random() < (0.6 if singles else 0.15)),
+                varied=bool(rng.random() < VARIED),
+            )
+        return cut(spoil(track, self.music, rng), self.spec, rng)
 
 
-def cached(path: Path, make: Callable[[], ShredSet]) -> ShredSet:
-    """Load the shreds at `path`, or make them and keep them there."""
-    if not path.exists():
-        made = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, images=made.images, lasts=made.lasts, gaps=made.gaps, hit=made.hit, ends=made.ends)
-        partial.replace(path)
+def spread(function: Callable[[Task], Made], jobs: Sequence[Task], workers: int, title: str) -> list[Made]:
+    """Return what `function` makes of `jobs`, made by so many processes; the number of them changes nothing."""
+    if workers == 1:
+        return list(map(function, tqdm(jobs, title, unit="track")))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        made = pool.map(function, jobs, chunksize=max(1, min(8, len(jobs) // workers)))
+        return list(tqdm(made, title, total=len(jobs), unit="track"))
+
+
+def shreds_of(material: Material, passages: int, seed: int, spec: ShredSpec, workers: int) -> ShredSet:
+    """Make `passages` passages and read all chunks, in random order; cut them."""
+    workshop = Workshop(KitLibrary(material.oneshots, RATE), gaps_between(material.gaps_of), material.music, spec)
+    if not len(workshop.gaps):
+        raise ValueError("passages need labelled chunks, for their inter-onset times")
+    chunks = [*material.chunks, *[None] * passages]
+    order = np.random.default_rng(seed).permutation(len(chunks))
+    made = spread(workshop, [Job((seed, int(i)), chunks[i]) for i in order], workers, "shreds")
+    return join(made)
+
+
+def load(path: Path) -> ShredSet:
+    """Load the shreds at `path`."""
     with np.load(path) as kept:
         return ShredSet(**{name: kept[name] for name in ("images", "lasts", "gaps", "hit", "ends")})
 
 
+def save(data: ShredSet, path: Path) -> None:
+    """Keep shreds at `path`; there is never half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part.npz")
+    np.savez(partial, images=data.images, lasts=data.lasts, gaps=data.gaps, hit=data.hit, ends=data.ends)
+    partial.replace(path)
+
+
 def augment(images: F32, rng: np.random.Generator) -> F32:
-    """Change level and pitch of a run of shreds [shreds, 3, frames, bands] a little."""
+    """Change level, tone and pitch of a run of shreds [shreds, 3, frames, bands] a little."""
     inside = images[:, 2:]
     if rng.random() < 0.3:  # a band up or down: about a semitone
         images = np.roll(images, int(rng.choice((-1, 1))), axis=3)
-    tilt = rng.normal(0, 0.2) + rng.normal(0, 0.2) * np.linspace(-1, 1, images.shape[3])
-    images[:, :1] += inside * tilt.astype(np.float32)
+    bands = np.linspace(0, 1, images.shape[3])
+    # the track as a whole, and each hit a little: no drummer hits twice the same
+    whole = rng.normal(0, 0.2) + _curve(bands, 0.3, 1, rng)
+    images[:, :1] += inside * whole.astype(np.float32)
+    each = _curve(bands, 0.12, len(images), rng)[:, None, None].astype(np.float32)
+    images[:, :2] += inside * each
     images[:, 1:2] += inside * np.float32(rng.normal(0, 0.1))
     return images
 
 
-def train(net: ShredNet, data: ShredSet, steps: int, rate: float, seed: int) -> None:
-    """Fit `net` to runs of consecutive shreds."""
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
+def _curve(
+    bands: npt.NDArray[np.float64], size: float, count: int, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return smooth random curves over bands [count, bands], each a sum of three slow cosines."""
+    waves = np.cos(np.pi * np.arange(1, 4)[:, None] * bands)
+    return np.asarray(rng.normal(0, size, (count, 3)) @ waves)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, as a worker process gets it.
+
+    Attributes
+    ----------
+    data, bank : Path
+        Where the shreds lie, and the `training.shred_bank.HitBank`.
+    config : ShredConfig
+    steps : int
+    rate : float
+        Highest learning rate.
+    seed : int
+    """
+
+    data: Path
+    bank: Path
+    config: ShredConfig
+    steps: int
+    rate: float
+    seed: int
+
+    @property
+    def result(self) -> Path:
+        """Where the trained weights are kept: beside the shreds, under the name of all that made them."""
+        key = hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        return self.data.with_name(f"{self.data.stem}-{key}.pt")
+
+
+def train(run: Run) -> Path:
+    """Fit a network to runs of consecutive shreds, cut and put together; return where its weights lie."""
+    if run.result.exists():
+        return run.result
+    torch.set_num_threads(1)
+    data, bank, spec = load(run.data), HitBank.load(run.bank), ShredSpec()
+    rng = np.random.default_rng(run.seed)
+    torch.manual_seed(run.seed)
+    net = ShredNet(run.config)
+    optimizer = torch.optim.AdamW(net.parameters(), run.rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, run.rate, total_steps=run.steps, pct_start=0.15)
     net.train()
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     crop = min(CROP, len(data.lasts))
     average = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(0.995, 1 - 10 / steps)), use_buffers=True
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(0.995, 1 - 10 / run.steps)), use_buffers=True
     )
-    with tqdm(range(steps), desc="train", unit="step") as bar:
+    with tqdm(range(run.steps), desc=f"train {run.seed}", unit="step") as bar:
         for step in bar:
-            starts = rng.integers(0, len(data.lasts) - crop + 1, BATCH)
-            runs = [np.arange(start, start + crop) for start in starts]
-            images = torch.from_numpy(np.stack([augment(data.unpack(run), rng) for run in runs]))
-            gaps = torch.from_numpy(np.stack([data.gaps[run] for run in runs]))
-            hit = torch.from_numpy(np.stack([data.hit[run] for run in runs]))
+            batch = [
+                bank.run(spec, crop, rng) if number < BATCH // 2 else data.run(crop, rng) for number in range(BATCH)
+            ]
+            images = torch.from_numpy(np.stack([augment(images, rng) for images, _, _ in batch]))
+            gaps, hit = (torch.from_numpy(np.stack(column)) for column in list(zip(*batch, strict=True))[1:])
             with torch.autocast("cpu", torch.bfloat16):
                 logits = net(images, gaps)
             loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), hit)
@@ -165,89 +260,60 @@ def train(net: ShredNet, data: ShredSet, steps: int, rate: float, seed: int) -> 
             average.update_parameters(net)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{loss.item():.4f}")
-    net.load_state_dict(average.module.state_dict())
-    net.eval()
+    partial = run.result.with_suffix(".part")
+    torch.save(average.module.state_dict(), partial)
+    partial.replace(run.result)
+    return run.result
+
+
+def trained(run: Run) -> ShredNet:
+    """Return the network of a run that is done."""
+    net = ShredNet(run.config)
+    net.load_state_dict(torch.load(run.result, weights_only=True))
+    return net.eval()
 
 
 class Step(nn.Module):
-    """What is exported: the shreds of one track in, probabilities out."""
+    """What is exported: the shreds of one track in, the mean of the networks' probabilities out."""
 
-    def __init__(self, net: ShredNet) -> None:
+    def __init__(self, nets: Sequence[ShredNet]) -> None:
         super().__init__()
-        self.net = net
+        self.nets = nn.ModuleList(nets)
 
     def forward(self, images: Tensor, gaps: Tensor) -> Tensor:
         """Return probabilities [shreds, labels]."""
-        return torch.sigmoid(self.net(images[None], gaps[None])[0])
+        return torch.stack([torch.sigmoid(net(images[None], gaps[None])[0]) for net in self.nets]).mean(dim=0)
 
 
-def probabilities(net: ShredNet, images: F32, gaps: F32) -> F32:
+def probabilities(nets: Sequence[ShredNet], images: F32, gaps: F32) -> F32:
     """Return probabilities of the shreds of one track."""
+    if not len(gaps):
+        return np.zeros((0, nets[0].config.labels), np.float32)
     with torch.inference_mode():
-        return Step(net)(torch.from_numpy(images), torch.from_numpy(gaps)).numpy()
+        return Step(nets)(torch.from_numpy(images), torch.from_numpy(gaps)).numpy()
 
 
-def predict(net: ShredNet, data: ShredSet) -> F32:
-    """Return probabilities for all tracks of a set [n, labels]."""
-    starts = np.concatenate([[0], data.ends[:-1]])
-    parts = []
-    for start, end in zip(starts, data.ends, strict=True):
-        run = np.arange(start, end)
-        parts.append(probabilities(net, data.unpack(run), data.gaps[run]))
-    return np.concatenate(parts)
-
-
-def shred_scores(probability: F32, hit: F32, spec: ShredSpec) -> dict[str, float]:
-    """Return F over shreds for each label, and ``all`` for their sum."""
-    given, true = probability >= np.array(spec.thresholds, np.float32), hit > 0.5
-    counts = [
-        Count(int((g & t).sum()), int((g & ~t).sum()), int((~g & t).sum()))
-        for g, t in zip(given.T, true.T, strict=True)
-    ]
-    return {
-        **{label: count.f for label, count in zip(spec.labels, counts, strict=True)},
-        "all": sum(counts, Count()).f,
-    }
-
-
-Example = tuple[Shreds, Track, F32]
-"""The shreds of a track, the track, and the probabilities of its shreds."""
-
-
-def listen(net: ShredNet, spec: ShredSpec, track: Track) -> Example:
-    """Cut a track and classify its shreds."""
-    shreds = find_shreds(track.drums, spec)
-    return shreds, track, probabilities(net, shreds.images, gap_features(shreds.times))
-
-
-def label_counts(examples: Iterable[Example], label: str, column: int, threshold: float) -> Count:
-    """Count right and wrong labels within 50 ms."""
-    total = Count()
-    for shreds, track, probability in examples:
+def label_counts(folder: Path, chunk: Chunk, classifier: ShredClassifier) -> list[Count]:
+    """Count right and wrong labels of a performance within 50 ms, for each label."""
+    track = performance(folder, chunk)
+    shreds = find_shreds(track.drums, classifier.spec)
+    given = classifier.labels(classifier.probabilities(shreds))
+    counts = []
+    for column, label in enumerate(classifier.spec.labels):
         true = sorted(x.time for x in track.labels if x.label == label)
-        total += match(true, shreds.times[probability[:, column] >= threshold], 0.05)[0]
-    return total
+        counts.append(match(true, shreds.times[given[:, column]], 0.05)[0])
+    return counts
 
 
-def choose_thresholds(examples: Sequence[Example], labels: Sequence[str]) -> tuple[float, ...]:
-    """Return for each label the threshold with the best F."""
-    grid = [round(0.05 * k, 2) for k in range(2, 19)]
-
-    def quality(column: int, threshold: float) -> float:
-        return label_counts(examples, labels[column], column, threshold).f
-
-    return tuple(max(grid, key=lambda threshold, c=column: quality(c, threshold)) for column in range(len(labels)))
-
-
-def export(net: ShredNet, spec: ShredSpec, path: Path) -> None:
-    """Write network and spec to `path`.
+def export(nets: Sequence[ShredNet], spec: ShredSpec, path: Path) -> None:
+    """Write networks and spec to `path`.
 
     Raises
     ------
     RuntimeError
         If the exported graph does not compute the same.
     """
-    step = Step(net).eval()
+    step = Step(nets).eval()
     length = spec.before + spec.after
     example = torch.rand(7, 3, length, spec.features.bands), torch.rand(7, 2)
     with tempfile.TemporaryDirectory() as folder:
@@ -272,11 +338,32 @@ def export(net: ShredNet, spec: ShredSpec, path: Path) -> None:
     times = np.cumsum(rng.uniform(0.05, 0.5, 40))
     blank = np.zeros((40, 0, 0), np.float32)
     answer = ShredClassifier(partial).probabilities(Shreds(times, blank, np.zeros(40, np.int64), images, blank))
-    worst = float(np.abs(answer - probabilities(net, images, gap_features(times))).max())
+    worst = float(np.abs(answer - probabilities(nets, images, gap_features(times))).max())
     if not worst <= PARITY:
         partial.unlink()
         raise RuntimeError(f"the exported model differs from torch by {worst:.1e}, more than {PARITY:.0e}")
     partial.replace(path)
+
+
+def report(exam: Exam, scores: str, counts: Sequence[Sequence[Count]], spec: ShredSpec) -> str:
+    """Return the figures of a card."""
+    lines = [
+        f"F over the shreds of {len(exam.kits)} kits of which nothing was learned, as `training/shred_exam.py` "
+        "plays them; "
+        + ("each half of the kits with thresholds chosen on the other half:" if exam.halves == 2 else
+           "with thresholds chosen on the same tracks, for want of a second kit:"),
+        "",
+        scores,
+        "",
+        "Labels of performances of which nothing was learned, played with such kits, 50 ms:",
+        "",
+        "| label | F | precision | recall |",
+        "| --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for label, column in zip(spec.labels, zip(*counts, strict=True), strict=True):
+        count = sum(column, Count())
+        lines.append(f"| {label} | {count.f:.3f} | {count.precision:.3f} | {count.recall:.3f} |")
+    return "\n".join(lines)
 
 
 def card(material: Material, spec: ShredSpec, figures: str, manifests: Sequence[Path]) -> str:
@@ -321,13 +408,24 @@ def parser() -> argparse.ArgumentParser:
     add("--chunks", nargs="+", type=Path, required=True, metavar="SET", help="labelled drums; passages take their "
         "inter-onset times")  # fmt: skip
     add("--music", nargs="*", type=Path, default=[], metavar="SET", help="sets with `backing` stems to leak in")
-    add("--validate", nargs="+", type=Path, required=True, metavar="SET", help="labelled drums to choose thresholds on")
+    add(
+        "--validate",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="SET",
+        help="labelled drums for figures, not learned from",
+    )
     add("--out", type=Path, default=released(), help="the model file (default: the released one)")
     add("--passages", type=int, default=1100, help="to make from one-shots (default: %(default)s)")
-    add("--unseen", type=int, default=60, metavar="N", help="passages of other kits, for thresholds and again for "
-        "figures (default: %(default)s)")  # fmt: skip
+    add("--unseen", type=int, default=40, metavar="N", help="tracks of each kind and half of the other kits, and "
+        "chunks of each set, for thresholds and figures (default: %(default)s)")  # fmt: skip
     add("--limit", type=int, default=280, metavar="N", help="chunks of each set at most (default: %(default)s)")
-    add("--steps", type=int, default=1700, help="of training (default: %(default)s)")
+    add("--steps", type=int, default=1700, help="of training each network (default: %(default)s)")
+    add(
+        "--nets", type=positive(int), default=2, help="networks that are averaged, one seed each (default: %(default)s)"
+    )
+    add("--jobs", type=positive(int), default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     add("--rate", type=float, default=3e-3, help="highest learning rate (default: %(default)s)")
     add("--context", type=int, default=ShredConfig.context, help="width of the layer over neighbouring shreds, "
         "0 for none (default: %(default)s)")  # fmt: skip
@@ -345,44 +443,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         material = find_material(args.oneshots, args.split, args.chunks, args.music, args.limit, args.seed)
         held = "test" if args.split == "train" else args.split
-        unseen = find_material(args.oneshots, held, args.validate, (), 60, args.seed)
+        unseen = find_material(args.oneshots, held, args.validate, (), args.unseen, args.seed)
         key = json.dumps([asdict(spec), repr(material), args.passages, args.seed])
-        data = cached(
-            args.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz",
-            lambda: collect(tracks(material, args.passages, args.seed), spec, np.random.default_rng([args.seed, 1])),
+        shreds = args.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+        if not shreds.exists():
+            save(shreds_of(material, args.passages, args.seed, spec, args.jobs), shreds)
+        config = ShredConfig(spec.before + spec.after, spec.features.bands, len(spec.labels), context=args.context)
+        bank = shreds.with_suffix(".bank.npz")
+        if not bank.exists():
+            make_bank(material.oneshots, gaps_between(material.gaps_of), spec, args.seed).save(bank)
+        runs = [Run(shreds, bank, config, args.steps, args.rate, args.seed + number) for number in range(args.nets)]
+        spread(train, runs, min(args.jobs, args.nets), "networks")
+        nets = [trained(run) for run in runs]
+
+        played = [folder / f"{chunk.name}.tsv" for folder, chunk in material.chunks]
+        exam = Exam(whole_kits(unseen.oneshots), gaps_between(args.validate), played, material.music, args.seed, spec)
+        tracks = spread(exam, exam.questions(args.unseen), args.jobs, "exam")
+        answers = answer(
+            tracks, lambda shreds: probabilities(nets, shreds.images, gap_features(shreds.times)), spec.labels
         )
-        net = ShredNet(
-            ShredConfig(spec.before + spec.after, spec.features.bands, len(spec.labels), context=args.context)
-        )
-        train(net, data, args.steps, args.rate, args.seed)
-        performances = [listen(net, spec, performance(folder, chunk)) for folder, chunk in unseen.chunks]
-        alone = replace(unseen, chunks=(), music=material.music)
-        passages = [
-            listen(net, spec, track) for track in tracks(alone, args.unseen, args.seed + 1, 0.0, degraded=False)
-        ]
-        # both: performances always have hats, and a threshold must also hold where there are none
-        spec = replace(spec, thresholds=choose_thresholds(performances + passages, spec.labels))
-        figures = ["Labels of unseen performances, 50 ms:", "", "| label | F | precision | recall |",
-                   "| --- | --- | --- | --- |"]  # fmt: skip
-        for column, label in enumerate(spec.labels):
-            count = label_counts(performances, label, column, spec.thresholds[column])
-            figures.append(f"| {label} | {count.f:.3f} | {count.precision:.3f} | {count.recall:.3f} |")
-        figures.append("")
-        for title, leaked, degraded in (("as drawn", 0.0, False), ("spoilt, music leaked into half", 0.5, True)):
-            unheard = collect(tracks(alone, args.unseen, args.seed + 2, leaked, degraded), spec)
-            scores = shred_scores(predict(net, unheard), unheard.hit, spec)
-            figures.append(f"Shreds of unseen kits, {title}: F {', '.join(f'{k} {v:.3f}' for k, v in scores.items())}.")
-        export(net, spec, args.out)
-        text = card(material, spec, "\n".join(figures), args.oneshots)
-        args.out.with_suffix(".md").write_text(text, encoding="utf-8")
+        spec = replace(spec, thresholds=choose_thresholds(answers, spec.labels))
+        export(nets, spec, args.out)
+        counts = [label_counts(*chunk, ShredClassifier(args.out)) for chunk in unseen.chunks]
+        figures = report(exam, table(answers, spec.labels), counts, spec)
+        figures += f"\n\n{args.passages} passages and {len(material.chunks)} chunks, "
+        figures += f"{args.nets} networks of {args.steps} steps."
+        args.out.with_suffix(".md").write_text(card(material, spec, figures, args.oneshots), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"train_shreds: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    print("\n".join(figures))
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {len(data.lasts)} shreds, "
-          f"{(time.monotonic() - started) / 60:.1f} minutes")  # fmt: skip
+    print(figures)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, {(time.monotonic() - started) / 60:.1f} minutes")
     return 0
 
 
