@@ -1,8 +1,12 @@
 """Builds the compiled core: ``ext/*.pyx`` become ``dance._dsp`` and ``dance._ring``."""
 
+import sys
+
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 
+# Elsewhere sine and logarithm are in a library of their own, which Windows does not have.
+MATHS = [] if sys.platform == "win32" else ["m"]
 COMPILE = ["-O3", "-fno-math-errno", "-ffp-contract=off"]
 
 setup(
@@ -10,7 +14,7 @@ setup(
     package_dir={"": "engine"},
     ext_modules=cythonize(
         [
-            Extension("dance._dsp", ["ext/_dsp.pyx"], extra_compile_args=COMPILE),
+            Extension("dance._dsp", ["ext/_dsp.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
             Extension("dance._ring", ["ext/_ring.pyx"], extra_compile_args=COMPILE),
         ],
         language_level=3,

@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dance import Detector, SourceError
+from dance.commands.common import period
 from dance.commands.latency import report
-from dance.latency import PARTS, Measurement, measure
+from dance.latency import PARTS, Measurement, measure_virtually
 from dance.score import match
-from dance.virtual import VirtualMicrophone
 from training.evaluate import detect, find, read_truth
 
 SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
@@ -57,19 +57,6 @@ def show(delays: dict[str, npt.NDArray[np.float64]], console: Console) -> None:
     console.print(table)
 
 
-def through_virtual_microphone(model: Path | None, rate: int, hits: int, period: int) -> Measurement:
-    """Measure attack to callback."""
-    with VirtualMicrophone(rate) as virtual:
-        return measure(
-            lambda source: Detector.load(model, sample_rate=source.sample_rate),
-            device=virtual.name,
-            output=virtual.name,
-            sample_rate=rate,
-            hits=hits,
-            period=period,
-        )
-
-
 def draw(path: Path, delays: dict[str, npt.NDArray[np.float64]], measured: Measurement | None) -> None:
     """Write the chart: how many hits are told within a time, and where that time goes."""
     figure = Figure(figsize=(11, 4.4), dpi=100, layout="constrained")
@@ -90,8 +77,8 @@ def draw(path: Path, delays: dict[str, npt.NDArray[np.float64]], measured: Measu
         _share(right, measured.total, "attack to callback", "0.2")
         _share(right, measured.beyond_decision, "of that, beyond the decision", COLOURS[0])
         right.set_xlim(0, 1.05 * 1000 * measured.total.max())
-        right.set_title(f"Through a virtual microphone ({measured.period} frames, {len(measured.labels)} hits)")
-        right.legend(loc="upper left")
+        right.set_title(f"Through a virtual microphone ({measured.period} frames, {len(measured.labels)} hits)", pad=26)
+        right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
         _bar(below, 1000 * measured.parts.mean(axis=0))
         below.set_xlim(right.get_xlim())
     figure.savefig(path)
@@ -128,7 +115,8 @@ def parser() -> argparse.ArgumentParser:
     add("--model", type=Path, help="ONNX file (default: the released model)")
     add("--sample-rate", type=int, default=44100, help="(default: %(default)s)")
     add("--hits", type=int, default=200, help="to play through the virtual microphone; 0: none (default: %(default)s)")
-    add("--period", type=int, default=256, help="of the virtual microphone, in samples (default: %(default)s)")
+    add("--period", type=period, default=256, metavar="N", help="of the virtual microphone, in frames (default: "
+        "%(default)s)")  # fmt: skip
     add("--out", type=Path, help="write the chart here, a PNG")
     return result
 
@@ -147,7 +135,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         measured = None
         if args.hits:
             try:
-                measured = through_virtual_microphone(args.model, args.sample_rate, args.hits, args.period)
+                measured = measure_virtually(
+                    lambda source: Detector.load(args.model, sample_rate=source.sample_rate),
+                    sample_rate=args.sample_rate,
+                    hits=args.hits,
+                    period=args.period,
+                )
             except SourceError as error:
                 print(f"latency: not measured through the virtual microphone: {error}", file=sys.stderr)
             else:

@@ -6,7 +6,8 @@ matrix product (which is as near to the peak as programs come) this gives the le
 longer the engine takes.
 
 A single frame uses each weight once, so the weights have to be read again for each hop, and reading may be slower
-than arithmetic. The second limit is the time of one matrix-vector product over as many weights.
+than arithmetic. The second limit is the time of one matrix-vector product over as many weights. What ONNX Runtime
+takes to start as many operations, whatever they do, is printed beside them: it is no limit, but it explains the rest.
 """
 
 import argparse
@@ -15,15 +16,18 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import soundfile as sf
 import soxr
-from onnx import numpy_helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference
 
 from dance.detector import RELEASED, Detector
 from dance.errors import DanceError
@@ -111,6 +115,43 @@ def speeds(weights: int) -> tuple[float, float]:
     return peak, reading
 
 
+def operations(path: Path) -> int:
+    """Return how many operations ONNX Runtime executes for a step, after it has joined some."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = _one_thread()
+        options.optimized_model_filepath = str(Path(folder) / "joined.onnx")
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+    return sum(node.op_type != "Constant" for node in nodes)
+
+
+def starting(count: int, runs: int = 3000) -> float:
+    """Return the median seconds of a step of so many operations that have next to nothing to do."""
+    names = [f"x{number}" for number in range(count + 1)]
+    nodes = [helper.make_node("Neg", [one], [other]) for one, other in pairwise(names)]
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1]) for name in (names[0], names[-1])]
+    graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), _one_thread(), providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    taken, given = (onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros((1, 1), np.float32)) for _ in range(2))
+    binding.bind_ortvalue_input(names[0], taken)
+    binding.bind_ortvalue_output(names[-1], given)
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        session.run_with_iobinding(binding)
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def _one_thread() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
 def hop_seconds(detector: Detector, song: Path) -> float:
     """Return the median time of a hop through all."""
     samples, native = sf.read(song, dtype="float32", always_2d=True)
@@ -146,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         network, weights = network_work(args.model)
         features = feature_work(detector.spec.features, args.rate)
         taken = hop_seconds(detector, args.song)
+        count = operations(args.model)
     except (DanceError, OSError, ValueError, sf.LibsndfileError) as error:
         print(f"limit: {error}", file=sys.stderr)
         return 2
@@ -156,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"a core in a matrix product       {peak / 1e9:8.1f} thousand million operations a second")
     print(f"least time for the arithmetic    {1e6 * arithmetic:8.1f} us")
     print(f"reading the weights once         {1e6 * reading:8.1f} us")
+    print(f"starting {count:3} operations          {1e6 * starting(count):8.1f} us")
     print(f"a hop takes (median)             {1e6 * taken:8.1f} us")
     print(f"times the arithmetic             {taken / arithmetic:8.1f}")
     print(f"times the larger of both limits  {taken / max(arithmetic, reading):8.1f}")

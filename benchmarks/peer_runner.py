@@ -22,6 +22,9 @@ Detection = Iterator[Hit | None]
 PERIOD = 256
 """Samples that a device gives at once."""
 
+BUFFER_SECONDS, STEP_SECONDS = 4, 0.1
+"""Of rolling-buffer use: what is looked at again and again, and how often."""
+
 
 def dance(samples: np.ndarray, rate: int) -> Detection:
     """Run ours, with the model that ``DANCE_MODEL`` names or the released one."""
@@ -79,6 +82,23 @@ def librosa(samples: np.ndarray, rate: int) -> Detection:
         yield float(onset), None, ""
 
 
+def librosa_rolling(samples: np.ndarray, rate: int) -> Detection:
+    """Run librosa's onset detector live, as detectors of whole recordings are: again and again on the last seconds."""
+    import librosa as library
+
+    library.onset.onset_detect(y=samples[: 2 * rate], sr=rate)  # compiles
+    length, step, pause = BUFFER_SECONDS * rate, round(STEP_SECONDS * rate), 0.03
+    last = -pause
+    yield None
+    for end in range(step, len(samples) + 1, step):
+        start = max(end - length, 0)
+        for onset in library.onset.onset_detect(y=samples[start:end], sr=rate, units="time"):
+            moment = start / rate + float(onset)
+            if moment - last >= pause:
+                last = moment
+                yield moment, end / rate, ""
+
+
 def madmom(samples: np.ndarray, rate: int) -> Detection:
     """Run madmom's online onset detector with the settings of its own command, frame by frame."""
     _old_names()
@@ -127,7 +147,7 @@ def _old_names() -> None:
 
 
 PEERS: dict[str, Callable[[np.ndarray, int], Detection]] = {
-    function.__name__: function for function in (dance, band_energy, aubio, librosa, madmom, beatnet)
+    function.__name__: function for function in (dance, band_energy, aubio, librosa, librosa_rolling, madmom, beatnet)
 }
 
 

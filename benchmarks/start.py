@@ -2,15 +2,22 @@
 
 Each figure comes from a process of its own, the best of several where it is a time. ``dance play`` of an excerpt in
 real time stands for ``dance listen`` where there is no device (``--listen`` takes the real one): both run the same
-engine at the pace of the music. Run it alone.
+engine at the pace of the music. Memory is also that of ``dance listen`` with its meter on a terminal, through a virtual
+microphone where PulseAudio is there: it has more to load than a file needs. Of resident memory, the part named *own*
+is the process's alone; the rest are pages of libraries' files, which other programs share and the system can drop.
+Run it alone.
 """
 
 import argparse
 import json
+import os
+import pty
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +26,12 @@ import soundfile as sf
 from rich.console import Console
 from rich.table import Table
 
+from dance.errors import SourceError
+from dance.virtual import VirtualMicrophone
+
+RATE = 44100
+VIRTUAL = ("XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "PULSE_SERVER")
+"""Environment variables through which a program finds the virtual microphone."""
 SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
 
 IMPORT = """
@@ -56,9 +69,9 @@ def cost():
     for task in Path("/proc/self/task").iterdir():
         lines = (task / "status").read_text().splitlines()
         wakes += sum(int(line.split()[1]) for line in lines if "ctxt" in line)
-    resident, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
-    return {"time": time.monotonic(), "cpu": time.process_time(), "wakes": wakes, "resident": resident, "peak": peak,
-            "threads": int(fields["Threads"])}
+    resident, own, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "VmHWM"))
+    return {"time": time.monotonic(), "cpu": time.process_time(), "wakes": wakes, "resident": resident, "own": own,
+            "peak": peak, "threads": int(fields["Threads"])}
 
 def watch():
     time.sleep(2)
@@ -72,21 +85,78 @@ main(sys.argv[1:])
 """
 
 
-def told(program: str, *arguments: str, **environment: str) -> str:
-    """Run a program in Python and return what it writes to descriptor 3."""
+def told(program: str, *arguments: str, terminal: bool = False, **environment: str) -> str:
+    """Run a program in Python, on a terminal or showing nothing, and return what it writes to descriptor 3.
+
+    Raises
+    ------
+    SourceError
+        If the program ends in an error.
+    """
     command = [sys.executable, "-c", program, *arguments]
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile() as file, ExitStack() as stack:
+        shown = stack.enter_context(_terminal()) if terminal else subprocess.DEVNULL
         # A shell hands the descriptor on under the number that the programs expect.
-        subprocess.run(
+        done = subprocess.run(
             ["sh", "-c", f'exec "$@" 3>&{file.fileno()}', "sh", *command],
             pass_fds=[file.fileno()],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": "/usr/bin:/bin", **environment},
-            check=True,
+            stdout=shown,
+            stderr=subprocess.PIPE,
+            env={"PATH": "/usr/bin:/bin", "TERM": "xterm-256color", **environment},
         )
+        if done.returncode:
+            last = done.stderr.decode().strip().splitlines() or ["no message"]
+            raise SourceError(f"dance {' '.join(arguments)}: {last[-1]}")
         file.seek(0)
         return file.read().decode()
+
+
+@contextmanager
+def _terminal() -> Iterator[int]:
+    """Give the descriptor of a terminal on which nobody looks."""
+    ours, theirs = pty.openpty()
+
+    def look() -> None:
+        with suppress(OSError):  # its other end is closed
+            while os.read(ours, 65536):
+                pass
+
+    reader = threading.Thread(target=look, daemon=True)
+    reader.start()
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        reader.join()
+        os.close(ours)
+
+
+def with_meter(seconds: float, song: str, listen: Sequence[str] | None) -> dict[str, float]:
+    """Return what `COST` says at the end of ``dance listen`` with its meter.
+
+    Parameters
+    ----------
+    seconds : float
+    song : str
+        A WAV file, for the virtual microphone.
+    listen : sequence of str or None
+        The command, if another microphone shall be heard.
+
+    Raises
+    ------
+    SourceError
+        If there is no such device, or no PulseAudio for a virtual one.
+    """
+    watch = {"WATCH": str(seconds)}
+    with ExitStack() as stack:
+        if listen is None:
+            listen = ["listen", "--device", stack.enter_context(VirtualMicrophone(RATE)).name]
+            watch |= {name: os.environ[name] for name in VIRTUAL}
+            player = subprocess.Popen(["paplay", song], stderr=subprocess.DEVNULL)
+            stack.callback(player.wait)
+            stack.callback(player.terminate)
+        last: dict[str, float] = json.loads(told(COST, *listen, terminal=True, **watch))[1]
+        return last
 
 
 def import_times(module: str, runs: int) -> tuple[float, float]:
@@ -117,6 +187,11 @@ def excerpt(folder: Path, name: str, gain: float, seconds: float) -> str:
     return str(path)
 
 
+def memory(cost: dict[str, float]) -> str:
+    """Return the memory in what `COST` says, for the table."""
+    return f"{cost['resident']:.1f} MB resident, of these {cost['own']:.1f} own; peak {cost['peak']:.1f}"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -127,7 +202,8 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--runs", type=int, default=7, help="of each time, the best counts (default: %(default)s)")
     add("--seconds", type=float, default=10.0, help="for cost and wakes (default: %(default)g)")
-    add("--listen", action="store_true", help="use the default microphone for first sample, memory and threads")
+    add("--listen", action="store_true", help="use a microphone for first sample, memory and threads")
+    add("--device", help="which one: part of a name (default: the default input)")
     return result
 
 
@@ -142,20 +218,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         length = args.seconds + 10
         files = {"music": 1.0, "silence": 0.0, "music again": 1.0}
-        commands = {
-            name: ["listen"] if args.listen else ["play", excerpt(Path(folder), name, gain, length)]
-            for name, gain in files.items()
-        }
-        wall, cpu = first_sample([*commands["music"], "--plain"], args.runs)
-        table.add_row("first sample heard after", f"{1000 * wall:.0f} ms (processor: {1000 * cpu:.0f} ms)", "500 ms")
-        for name in ["whatever sounds"] if args.listen else commands:
-            command = [*commands.get(name, ["listen"]), "--plain"]
-            first, last = json.loads(told(COST, *command, WATCH=str(args.seconds)))
-            passed, cpu, wakes = (last[key] - first[key] for key in ("time", "cpu", "wakes"))
-            if name != "silence":
-                table.add_row("resident / peak memory", f"{last['resident']:.0f} / {last['peak']:.0f} MB", "90 MB")
-            table.add_row(f"{name}: processor", f"{100 * cpu / passed:.2f} % of real time", "silence <= music")
-            table.add_row(f"{name}: wakes", f"{wakes / passed:.0f} a second in {last['threads']} threads", "")
+        songs = {name: excerpt(Path(folder), name, gain, length) for name, gain in files.items()}
+        listen = ["listen"] if args.device is None else ["listen", "--device", args.device]
+        commands = {name: listen if args.listen else ["play", song] for name, song in songs.items()}
+        try:
+            wall, cpu = first_sample([*commands["music"], "--plain"], args.runs)
+            table.add_row(
+                "first sample heard after", f"{1000 * wall:.0f} ms (processor: {1000 * cpu:.0f} ms)", "500 ms"
+            )
+            for name in ["whatever sounds"] if args.listen else commands:
+                command = [*commands.get(name, listen), "--plain"]
+                first, last = json.loads(told(COST, *command, WATCH=str(args.seconds)))
+                passed, cpu, wakes = (last[key] - first[key] for key in ("time", "cpu", "wakes"))
+                if name != "silence":
+                    table.add_row(f"{name}: memory", memory(last), "90 MB resident")
+                table.add_row(f"{name}: processor", f"{100 * cpu / passed:.2f} % of real time", "silence <= music")
+                table.add_row(f"{name}: wakes", f"{wakes / passed:.0f} a second in {last['threads']} threads", "")
+        except SourceError as error:
+            print(f"start: {error}", file=sys.stderr)
+            return 2
+        try:
+            last = with_meter(args.seconds, songs["music"], listen if args.listen else None)
+            table.add_row("dance listen with its meter: memory", memory(last), "90 MB resident")
+        except SourceError as error:
+            print(f"start: dance listen with its meter was not measured: {error}", file=sys.stderr)
     Console(width=110).print(table)
     return 0
 

@@ -20,7 +20,9 @@ import numpy.typing as npt
 import soundfile as sf
 import soxr
 
+from labelgen.drum_machine import make_machine
 from labelgen.material import Item
+from labelgen.percussion import make_percussion
 
 Audio = npt.NDArray[np.float32]
 
@@ -55,6 +57,8 @@ LEVEL_DB = {  # usual peak levels in a drum mix, relative to the kick
     "perc": -8.0,
 }
 TOM_SEMITONES = {41: -5, 43: -3, 45: -1, 47: 1, 48: 3, 50: 5}
+MACHINE_SHARE = 0.8  # of the voices of a drum machine's kit; sampled sounds are laid between them
+BY_RULE = "made by rule"  # the source of sounds that nobody recorded
 ROUND_ROBIN = 5  # so many files of one name differing in digits are hits of one drum, not several drums
 
 
@@ -195,10 +199,18 @@ class KitLibrary:
         self._brands = sorted(count)
         self._share = _weights([count[brand] for brand in self._brands])
 
-    def draw(self, rng: np.random.Generator, notes: Collection[int] = range(27, 88)) -> Kit:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        notes: Collection[int] = range(27, 88),
+        made_percussion: bool = False,
+        machine: bool = False,
+    ) -> Kit:
         """Draw a kit: half of the time one brand completed by others, else every voice for itself.
 
-        Only `notes` are given toms and percussion of their own.
+        Only `notes` are given toms and percussion of their own. With `made_percussion` side-stick, wood,
+        tambourine and shakers are made by rule (`labelgen.percussion`); with `machine` most voices are those of a
+        drum machine made by rule (`labelgen.drum_machine`).
         """
         home = str(rng.choice(self._brands, p=self._share)) if rng.random() < 0.5 else ""
         sounds: dict[str, list[Audio]] = {}
@@ -216,6 +228,10 @@ class KitLibrary:
 
         for voice in LEVEL_DB:
             put(voice, voice, float(rng.uniform(-2, 2)))
+        if machine:
+            for voice, made in make_machine(self.sample_rate, rng).items():
+                if rng.random() < MACHINE_SHARE:
+                    sounds[voice], sources[voice] = made, BY_RULE
         if rng.random() < 0.25:  # layered kicks and snares are common on records
             self._layer(sounds, "kick", "kick", rng)
             self._layer(sounds, "snare", "snare", rng)
@@ -229,6 +245,10 @@ class KitLibrary:
             if "tom" in sounds and note in notes:
                 ratio = 2 ** (semitones / 12)
                 sounds[f"tom/{note}"] = [self._pitched(sound, ratio) for sound in sounds["tom"]]
+        if made_percussion:
+            percussion = make_percussion(self.sample_rate, rng)
+            sounds |= percussion
+            sources |= dict.fromkeys(percussion, BY_RULE)
         level = {v: 10 ** ((db + rng.normal(0, 3.0)) / 20) for v, db in LEVEL_DB.items()}
         return Kit(
             self.sample_rate,

@@ -1,8 +1,8 @@
 """Labelled chunks from MIDI files: songs with drums on channel 10, rendered with many kits and soundfonts.
 
 Accompaniment goes through FluidSynth; drums through kits of one-shots, or through the soundfont's own
-kits. Labels are the notes. A unit of work is one song in one variant (``--variants``); the seed and
-the song's path decide all of its choices.
+kits. Labels are the notes. With ``--drumless`` songs without drums become chunks without labels. A unit
+of work is one song in one variant (``--variants``); the seed and the song's path decide all of its choices.
 """
 
 import argparse
@@ -20,10 +20,11 @@ import numpy as np
 import pretty_midi
 
 from dance.labels import GENERAL_MIDI, OTHER
-from labelgen.arrange import arrange
+from labelgen.arrange import add_percussion, arrange
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.effects import backing_bus, drum_bus, mix
 from labelgen.files import find_files, regular_file
+from labelgen.guitars import play
 from labelgen.kits import Hit, KitLibrary
 from labelgen.material import Item, read_manifest
 from labelgen.prominence import prominence
@@ -32,12 +33,15 @@ from labelgen.work import add_work_options, positive, run_command
 
 ROLAND_TD = {22: 42, 26: 46, 58: 43}
 """Rims of a Roland TD kit (Groove MIDI Dataset) as General MIDI notes."""
+MADE = 0.7  # of the songs that gain percussion have it made by rule, the others from one-shots if there are any
 SHORTEST = 1.0  # seconds: below this there is nothing to learn from
 # What no song exceeds; the first bounds the time and memory that reading a hostile file can take.
 LARGEST = 1_000_000  # bytes; songs have up to 0.2 million
 MOST_NOTES = 100_000
 LONGEST = 3 * 3600.0  # seconds
 DENSEST = 50.0  # drum hits a second, on average
+DRUM_PROGRAMS = frozenset((47, 113, 115, 116, 117, 118, 119, 127))
+"""General MIDI's drums among its melodic instruments, from timpani to gunshot: no part of a song without drums."""
 SUFFIXES = (".mid", ".midi", ".kar")
 
 
@@ -55,6 +59,9 @@ class Options:
     soundfont_drums: float
     arrange: bool
     stems: bool
+    drumless: bool
+    percussion: float
+    machines: float
 
 
 @dataclass(frozen=True)
@@ -91,21 +98,29 @@ class Renderer:
         raise ValueError("no soundfont with the instruments that the song needs")
 
     def render(self, song: Song) -> list[Chunk]:
-        """Render one song to chunks; none if it has no drums."""
+        """Render one song to chunks; ValueError says why one gives none."""
         options = self.options
         rng = np.random.default_rng([options.seed, zlib.crc32(song.key.encode(errors="surrogateescape")), song.variant])
         midi = read_midi(song.path)
         others = [i for i in midi.instruments if not i.is_drum and i.notes]
         hits = performance(midi)
+        if not hits and options.drumless:
+            return self._render_drumless(song, others, rng)
         if not hits:
-            raise ValueError("no drums on channel 10")
+            raise ValueError("no drums on channel 10 (--drumless renders such songs as music without drums)")
         check_tempo(hits, midi.get_end_time())
         hits, changes = arrange(hits, rng) if options.arrange else (hits, [])
+        made = False
+        if options.percussion and rng.random() < options.percussion:
+            hits, added = add_percussion(hits, rng)
+            changes = changes + added
+            made = bool(rng.random() < MADE)
         end = max(hit.time for hit in hits) + 0.8
         starts = self._starts(hits[0].time, end, rng)
         kit = preset = None
         if self.kits and rng.random() >= options.soundfont_drums:
-            kit = self.kits.draw(rng)
+            machine = bool(options.machines and rng.random() < options.machines)
+            kit = self.kits.draw(rng, made_percussion=made, machine=machine)
         drum_font = None if kit else self.font(rng, melodic=False)
         if drum_font:
             preset = drum_font.drum_presets[int(rng.integers(len(drum_font.drum_presets)))]
@@ -170,8 +185,52 @@ class Renderer:
             )
         return chunks
 
+    def _render_drumless(
+        self, song: Song, parts: Sequence[pretty_midi.Instrument], rng: np.random.Generator
+    ) -> list[Chunk]:
+        """Render a song without drums: all backing, no labels, which says that nothing is hit."""
+        options = self.options
+        parts = [part for part in parts if part.program not in DRUM_PROGRAMS]
+        notes = sorted((note for part in parts for note in part.notes), key=lambda note: note.start)
+        if not notes:
+            raise ValueError("no notes but drums' and other percussion's")
+        end = max(note.end for note in notes)
+        check_tempo([], end)
+        font = self.font(rng, melodic=True)
+        name = chunk_name(song.key, song.variant)
+        chunks = []
+        for number, start in enumerate(self._starts(notes[0].start, end + 0.5, rng)):
+            seconds = min(options.seconds, end + 0.5 - start)
+            audio = backing_bus(play(font, parts, start, seconds, rng), options.sample_rate, rng)
+            peak = float(np.abs(audio).max(initial=0))
+            if peak < 1e-4:
+                continue
+            audio = audio / np.float32(peak)
+            self.writer.write(f"{name}-{number:02d}", {"": audio, "backing": audio}, [])
+            chunks.append(
+                Chunk(
+                    name=f"{name}-{number:02d}",
+                    unit=unit_of(song),
+                    source=song.source,
+                    song=song.key,
+                    licence=song.licence,
+                    method="midi",
+                    confidence=1.0,
+                    seconds=len(audio) / options.sample_rate,
+                    stems=("backing",),
+                    seed=options.seed,
+                    split=song.split,
+                    details={
+                        "start": round(start, 3),
+                        "soundfonts": [font.path.name],
+                        "programs": sorted({int(part.program) for part in parts}),
+                    },
+                )
+            )
+        return chunks
+
     def _starts(self, time: float, end: float, rng: np.random.Generator) -> list[float]:
-        """Choose up to `chunks` stretches of the song between its first hit at `time` and `end`."""
+        """Choose up to `chunks` stretches of the song between its first hit or note at `time` and `end`."""
         first = max(0.0, time - 0.3)
         if end - first < SHORTEST:
             raise ValueError("shorter than a second")
@@ -205,7 +264,7 @@ def check_tempo(hits: Sequence[Hit], end: float) -> None:
     """Raise ValueError if drums at these times, in a song that ends at `end`, cannot be music."""
     if end > LONGEST:
         raise ValueError(f"it lasts {end / 3600:.1f} hours, at most {LONGEST / 3600:g} are read: is the tempo right?")
-    pace = len(hits) / max(SHORTEST, hits[-1].time - hits[0].time)
+    pace = len(hits) / max(SHORTEST, hits[-1].time - hits[0].time) if hits else 0.0
     if pace > DENSEST:
         raise ValueError(f"{pace:.0f} drum hits a second: is the tempo right?")
 
@@ -286,7 +345,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  python labelgen/midi.py ~/lakh/clean_midi --out data/chunks/lakh\n"
-        "  python labelgen/midi.py songs/ --oneshots packs/manifest.csv --split train --stems\n",
+        "  python labelgen/midi.py songs/ --oneshots packs/manifest.csv --split train --stems\n"
+        "  python labelgen/midi.py data/midi/solos --drumless --stems --out data/chunks/solos\n",
     )
     add = result.add_argument
     add("inputs", nargs="+", type=Path, metavar="INPUT", help="MIDI files, or folders of them at any depth")
@@ -298,6 +358,12 @@ def parser() -> argparse.ArgumentParser:
         "from the soundfont although there are one-shots (default: %(default)s)")  # fmt: skip
     add("--as-played", action="store_true", help="keep the drummer's arrangement; otherwise some songs lose their "
         "hats, get a kick under the snare and so on (labelgen/arrange.py)")  # fmt: skip
+    add("--drumless", action="store_true", help="render songs without drums too, as music in which nothing is hit, "
+        "with the noise of picks and driven amplifiers (labelgen/solos.py makes such songs)")  # fmt: skip
+    add("--percussion", type=float, default=0.0, metavar="P", help="share of songs that gain side-sticks, shakers or "
+        "tambourines, which are no drum that is reported, some made by rule (default: %(default)s)")  # fmt: skip
+    add("--machines", type=float, default=0.0, metavar="P", help="share of kits that are drum machines made by rule "
+        "(default: %(default)s)")  # fmt: skip
     add("--variants", type=positive(int), default=1, help="renderings of each song (default: %(default)s)")
     add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
     add("--chunks", type=positive(int), default=4, help="most chunks for a song and variant (default: %(default)s)")
@@ -346,6 +412,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.soundfont_drums,
         not args.as_played,
         args.stems,
+        args.drumless,
+        args.percussion,
+        args.machines,
     )
     songs = find_songs(args.inputs, items, args.split, args.variants)
     return run_command(args, _render, songs, _setup, (options,), total)

@@ -1,4 +1,4 @@
-"""Remixing in the feature domain: tuning, rooms, balance, tone, compression, level, dark and thin mixes, noise.
+"""Remixing in the feature domain: tuning, rooms, balance, tone, compression, level, dark and thin mixes, microphones.
 
 Powers of uncorrelated sounds add, so drums and backing can be mixed frame by frame on log-mel features
 as well as on samples, at a thousandth of the cost. Features are dB, [batch, time, bands].
@@ -25,6 +25,8 @@ class Augment:
     ----------
     naked, drumless : float
         Share of crops without backing, and without drums.
+    double : float
+        Share of crops with a second backing over the first.
     balance_db, balance_spread_db : float
         Drums against backing: mean and standard deviation, dB.
     tone_db : float
@@ -36,20 +38,23 @@ class Augment:
     noise : float
         Share of crops with a noise floor.
     tuning : float
-        Standard deviation of the drums' shift along the bands: other sizes of the same drums.
+        Standard deviation of the shift along the bands of drums and of backing: other sizes of the same drums.
     room : float
         Share of crops whose drums, and share whose mix, ring in a room.
     squash : float
         Share of crops whose loud moments push everything down, as bus compressors do.
     thin : float
-        Share of crops without lows, as small speakers and distant microphones have it.
+        Share of crops without lows.
+    microphone : float
+        Share of crops that a small speaker plays and a microphone hears across a room.
     audible_db : float
         Hits that stand out less than this (over the other drums and over the backing) are not asked for.
     """
 
     naked: float = 0.12
-    drumless: float = 0.06
-    balance_db: float = 2.0
+    drumless: float = 0.12
+    double: float = 0.3
+    balance_db: float = -1.0
     balance_spread_db: float = 6.0
     tone_db: float = 3.0
     dark: float = 0.2
@@ -59,6 +64,7 @@ class Augment:
     room: float = 0.25
     squash: float = 0.3
     thin: float = 0.08
+    microphone: float = 0.15
     audible_db: float = 0.0
 
 
@@ -94,21 +100,55 @@ def _tuned(db: Tensor, shifts: np.ndarray) -> Tensor:
     return db.gather(2, index) * (1 - part) + db.gather(2, index + 1) * part
 
 
-def _ringing(power: Tensor, rooms: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Let the crops at `rooms` decay as in a room: exponentially, highs faster."""
+def _ringing(
+    power: Tensor, rooms: np.ndarray, direct_db: tuple[float, float], seconds: tuple[float, float], rng: np.random.Generator
+) -> Tensor:
+    """Let the crops at `rooms` decay as in a room: exponentially, highs faster.
+
+    Parameters
+    ----------
+    power : Tensor [batch, time, bands]
+    rooms : int [n]
+    direct_db : (float, float)
+        Range of the direct sound against all of the reverberation.
+    seconds : (float, float)
+        Range of the time in which it falls by 60 dB.
+    """
     if not len(rooms):
         return power
     frames, bands = power.shape[1:]
-    seconds = rng.uniform(0.15, 1.2, (len(rooms), 1)) * np.linspace(1.2, 0.5, bands)[None]
-    wet = 10 ** (rng.uniform(-30, -10, len(rooms)) / 10)
-    decay = torch.from_numpy((10 ** (-6 * 0.01 / seconds)).astype(np.float32))  # power falls by 60 dB in `seconds`
+    times = rng.uniform(*seconds, (len(rooms), 1)) * np.linspace(1.2, 0.5, bands)[None]
+    decay = 10 ** (-6 * 0.01 / times)
+    wet = 10 ** (-rng.uniform(*direct_db, (len(rooms), 1)) / 10) * (1 - decay) / decay  # the tail's frames sum to 1
+    keep, share = torch.from_numpy(decay.astype(np.float32)), torch.from_numpy(wet.astype(np.float32))
     dry = power[torch.from_numpy(rooms)]
     rung, tail = torch.empty_like(dry), torch.zeros_like(dry[:, 0])
     for frame in range(frames):
-        tail = (tail + dry[:, frame]) * decay
+        tail = (tail + dry[:, frame]) * keep
         rung[:, frame] = tail
     power = power.clone()
-    power[torch.from_numpy(rooms)] = dry + rung * _column(wet)
+    power[torch.from_numpy(rooms)] = dry + rung * share[:, None]
+    return power
+
+
+def _across_a_room(power: Tensor, crops: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Let the crops at `crops` be played by a small speaker and heard by a microphone in the same room.
+
+    The speaker has no lows, the room rings and colours each band by itself, and noise is 8 to 30 dB below.
+    """
+    if not len(crops):
+        return power
+    count, bands = len(crops), power.shape[2]
+    at = torch.from_numpy(crops)
+    lacking = (_column(rng.uniform(0, 9, count)) - torch.arange(bands)[None, None]).clamp(min=0)
+    colour = _tone(count, bands, 3.0, rng) + torch.from_numpy(rng.normal(0, 2, (count, 1, bands)).astype(np.float32))
+    heard = power[at] * _power(colour - lacking * _column(rng.uniform(2, 8, count)))
+    heard = _ringing(heard, np.arange(count), (-5, 10), (0.15, 0.8), rng)
+    tilt = _column(rng.uniform(-30, 10, count)) * torch.linspace(0, 1, bands)[None, None]
+    noise = _power(_tone(count, bands, 5.0, rng) + tilt)
+    noise = noise / noise.sum(2, keepdim=True)
+    power = power.clone()
+    power[at] = heard + noise * _power(_loudness(heard) - _column(rng.uniform(8, 30, count)))
     return power
 
 
@@ -165,10 +205,11 @@ def remix(
     drumless = kind > 1 - augment.drumless
     if augment.tuning:
         drums = _tuned(drums, rng.normal(0, augment.tuning, count))
+        backing = _tuned(backing, rng.normal(0, augment.tuning, count))
     a = _power(drums + _tone(count, bands, augment.tone_db, rng))
-    a = _ringing(a, some(augment.room), rng)
+    a = _ringing(a, some(augment.room), (2, 25), (0.15, 1.2), rng)
     b = _power(backing + _tone(count, bands, augment.tone_db, rng))
-    balance = np.clip(rng.normal(augment.balance_db, augment.balance_spread_db, count), -10, 24)
+    balance = np.clip(rng.normal(augment.balance_db, augment.balance_spread_db, count), -16, 24)
     loud_a, loud_b = _loudness(a), _loudness(b)
     # a silent backing must not be raised to the level of the drums
     gain = torch.where(loud_b > -80, loud_a - loud_b - _column(balance), torch.zeros(()))
@@ -178,7 +219,8 @@ def remix(
     heard = known & ((velocity == 0) | (_audible(a, b, prominence) >= augment.audible_db))
     heard = heard | gone
     a = torch.where(gone, torch.zeros(()), a)
-    mixed = _ringing(a + b, some(augment.room / 2), rng)
+    mixed = _ringing(a + b, some(augment.room / 2), (5, 25), (0.15, 1.2), rng)
+    mixed = _across_a_room(mixed, some(augment.microphone), rng)
     mixed = _squashed(mixed, some(augment.squash), rng)
     level = _column(rng.uniform(*augment.level_db, count)) - _loudness(mixed)
     mixed = mixed * _power(level.clamp(max=60))

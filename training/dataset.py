@@ -7,7 +7,7 @@ the same song or not, and `training.augment` mixes them.
 
 Contents
 --------
-FeatureSet, load_features, chunk_features, Batches
+FeatureSet, load_features, chunk_features, BLOCK, Batches
 """
 
 import hashlib
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from dance.features import log_mel
@@ -127,8 +127,27 @@ def _compute(folder: Path, chunks: Iterable[Chunk], spec: FeatureSpec, labels: S
         shutil.rmtree(partial)
 
 
+def _over(first: npt.NDArray[np.float32], second: Half, level: float) -> npt.NDArray[np.float32]:
+    """Return the sum of two backings, the second so many dB above the first; both [time, bands], dB."""
+    loudest = [float(np.quantile(backing.max(axis=1), 0.9)) for backing in (first, second)]
+    if min(loudest) < _SILENT:
+        return first
+    gain = loudest[0] - loudest[1] + level
+    return np.logaddexp(first * _NEPER, (second + np.float32(gain)) * _NEPER) / _NEPER
+
+
+_SILENT, _NEPER = -80.0, np.float32(np.log(10) / 10)
+
+BLOCK = 16
+"""Crops drawn from one random generator: what a process can leave to another without changing its own."""
+
+
 class Batches(IterableDataset[dict[str, torch.Tensor]]):
     """Endless remixes: `count` batches for an epoch, decided by `seed` and `epoch` alone.
+
+    A batch is made of blocks of `BLOCK` crops. Of `world` processes that train together, each draws its own blocks
+    of a common batch `world` times as large: together they see what one process with that batch would see. Several
+    loading processes share the numbers of the batches.
 
     Parameters
     ----------
@@ -138,10 +157,16 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
     frames : int
         Length of a crop.
     batch : int
-        Crops in a batch.
+        Crops in a batch of one process; with several, a multiple of `BLOCK`.
     count : int
         Batches in an epoch.
     weights : sequence of float, optional
+
+    Attributes
+    ----------
+    epoch : int
+    rank, world : int
+        Which of how many processes draws; set before the first batch.
     """
 
     def __init__(
@@ -155,7 +180,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         weights: Sequence[float] | None = None,
     ) -> None:
         self.augment, self.frames, self.batch, self.count, self.seed = augment, frames, batch, count, seed
-        self.epoch = 0
+        self.epoch, self.rank, self.world = 0, 0, 1
         weights = weights or [1.0] * len(sets)
         self.sets = [s for s in sets if len(s.drums) >= frames]
         # places where a crop begins and ends with drums, and those where it does with backing
@@ -177,12 +202,19 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         return self.count
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        for number in range(self.count):
-            yield self._draw(np.random.default_rng([self.seed, self.epoch, number]))
+        loader = get_worker_info()
+        first, stride = (loader.id, loader.num_workers) if loader else (0, 1)
+        sizes = [min(BLOCK, self.batch * self.world - begin) for begin in range(0, self.batch * self.world, BLOCK)]
+        for number in range(first, self.count, stride):
+            blocks = [
+                self._draw(sizes[block], np.random.default_rng([self.seed, self.epoch, number, block]))
+                for block in range(self.rank, len(sizes), self.world)
+            ]
+            yield {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
-    def _draw(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    def _draw(self, crops: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         drums, backings, velocities, prominences = [], [], [], []
-        for _ in range(self.batch):
+        for _ in range(crops):
             source, crop = self._crop(0, rng)
             drums.append(source.drums[crop])
             velocities.append(source.velocity[crop])
@@ -190,10 +222,14 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             # half of the crops keep their own accompaniment: it plays in time with the drums
             if rng.random() >= 0.5 or not source.parts[[crop.start, crop.stop - 1], 1].all():
                 source, crop = self._crop(1, rng)
-            backings.append(source.backing[crop])
+            backing = source.backing[crop].astype(np.float32)
+            if rng.random() < self.augment.double:  # a singer over the band
+                source, crop = self._crop(1, rng)
+                backing = _over(backing, source.backing[crop], rng.normal(0, 6))
+            backings.append(backing)
         return remix(
             torch.from_numpy(np.stack(drums).astype(np.float32)),
-            torch.from_numpy(np.stack(backings).astype(np.float32)),
+            torch.from_numpy(np.stack(backings)),
             torch.from_numpy(np.stack(velocities).astype(np.float32) / 255),
             torch.from_numpy(np.stack(prominences).astype(np.float32)),
             self.augment,

@@ -5,7 +5,7 @@ the network is trained for. Its neighbours count half, since the evidence rarely
 
 Contents
 --------
-targets, asked, DrumLoss
+targets, asked, disorder, DrumLoss
 """
 
 import torch
@@ -53,8 +53,37 @@ def asked(velocity: Tensor, heard: Tensor, delay: int) -> Tensor:
     return 1 - around(unheard, 2) * (1 - around(clear, 1))
 
 
+def disorder(hardness: Tensor, struck: Tensor, near: Tensor) -> Tensor:
+    """Return how far velocities are from following the played ones inside each crop: 1 minus their correlation.
+
+    How loud a song is as a whole cannot be known, which hits in it are the louder ones can: this error leaves out
+    the first and asks for the second. Mean over crops and labels with enough hits of different velocities; a scalar.
+
+    Parameters
+    ----------
+    hardness, struck : Tensor [batch, time, labels]
+        Velocity of the network and of the label.
+    near : Tensor [batch, time, labels]
+        Where velocities count.
+    """
+    counts = near.to(hardness.dtype)
+    total = counts.sum(1, keepdim=True)
+
+    def centred(values: Tensor) -> Tensor:
+        return (values - (values * counts).sum(1, keepdim=True) / total.clamp(min=1)) * counts
+
+    a, b = centred(hardness), centred(struck)
+    spread = b.square().sum(1)
+    together = (a * b).sum(1) / (a.square().sum(1) * spread + _STEADY).sqrt()
+    varied = (total[:, 0] >= _FEWEST) & (spread > _VARIED * total[:, 0])
+    return ((1 - together) * varied).sum() / varied.sum().clamp(min=1)
+
+
+_FEWEST, _VARIED, _STEADY = 9, 1e-3, 1e-4  # three hits with their shoulders; squared velocity; keeps the root smooth
+
+
 class DrumLoss(nn.Module):
-    """Binary cross entropy of onsets, squared error of velocity where there are onsets.
+    """Binary cross entropy of onsets, squared error of velocity where there are onsets, disorder of velocities.
 
     Parameters
     ----------
@@ -64,19 +93,23 @@ class DrumLoss(nn.Module):
         Weight of a hit against silence.
     velocity : float
         Weight of the velocity's error.
+    order : float
+        Weight of the velocities' `disorder` inside a crop.
     warmup : int
         First frames of a crop that do not count: the network has not heard enough yet.
     """
 
-    def __init__(self, delay: int, positive: float, velocity: float = 0.3, warmup: int = 20) -> None:
+    def __init__(
+        self, delay: int, positive: float, velocity: float = 0.3, order: float = 0.0, warmup: int = 20
+    ) -> None:
         super().__init__()
-        self.delay, self.velocity, self.warmup = delay, velocity, warmup
+        self.delay, self.velocity, self.order, self.warmup = delay, velocity, order, warmup
         self.positive = torch.tensor(positive)
 
     def forward(
         self, logits: Tensor, hardness: Tensor, velocity: Tensor, heard: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return ``loss``, ``onset`` and ``velocity``, scalars.
+        """Return ``loss``, ``onset`` and ``velocity``, and ``order`` where it counts; scalars.
 
         Parameters
         ----------
@@ -97,4 +130,8 @@ class DrumLoss(nn.Module):
             bce = (bce * counts).sum() / counts.sum().clamp(min=1)
             near = near & (counts > 0)
         error = ((hardness - struck)[:, cut].square() * near).sum() / near.sum().clamp(min=1)
-        return {"loss": bce + self.velocity * error, "onset": bce, "velocity": error}
+        parts = {"loss": bce + self.velocity * error, "onset": bce, "velocity": error}
+        if self.order:
+            parts["order"] = disorder(hardness[:, cut], struck[:, cut], near)
+            parts["loss"] = parts["loss"] + self.order * parts["order"]
+        return parts

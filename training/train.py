@@ -3,6 +3,10 @@
 Everything that decides the result is in one configuration: defaults, overridden by a JSON file
 (--config), overridden by options. It is stored in every checkpoint, together with the feature spec.
 A run that is stopped goes on with the same command.
+
+With --devices N --strategy ddp, N processes (or GPUs) train together: --batch is the batch of each, and together
+they draw what one process with N times that batch would draw. For several machines, start the same command on each
+with --nodes and with MASTER_ADDR, MASTER_PORT and NODE_RANK set, or use torchrun.
 """
 
 import argparse
@@ -17,6 +21,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -24,7 +29,7 @@ from dance.labels import LABELS
 from dance.spec import FeatureSpec
 from models import ARCHITECTURES, build
 from training.augment import Augment
-from training.dataset import Batches, load_features
+from training.dataset import BLOCK, Batches, load_features
 from training.loss import DrumLoss
 
 
@@ -45,8 +50,10 @@ class TrainConfig:
         Label delay in frames.
     positive : float
         Weight of a hit against silence.
+    velocity, order : float
+        Weights of the velocities' squared error, and of their disorder inside a crop (`training.loss.disorder`).
     steps, epoch_steps, batch, seconds
-        Length of the run, of an epoch (one checkpoint each), of a batch and of a crop.
+        Length of the run, of an epoch (one checkpoint each), of a batch (of each process) and of a crop.
     rate : float
         Peak learning rate; warm-up, then a cosine to zero.
     average : float
@@ -62,6 +69,8 @@ class TrainConfig:
     labels: tuple[str, ...] = LABELS
     delay: int = 1
     positive: float = 1.5
+    velocity: float = 0.3
+    order: float = 0.0
     augment: Augment = field(default_factory=Augment)
     steps: int = 3000
     epoch_steps: int = 100
@@ -105,11 +114,11 @@ class DrumTask(pl.LightningModule):
             self.config.architecture,
             **{"bands": self.config.features.bands, "labels": len(self.config.labels), **self.config.sizes},
         )
-        self.loss = DrumLoss(self.config.delay, self.config.positive)
+        self.loss = DrumLoss(self.config.delay, self.config.positive, self.config.velocity, self.config.order)
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout anew, so that a resumed run goes on as if it had not been stopped."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
+        """Seed dropout anew, so that a resumed run goes on as if it had not been stopped; each process its own."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch + 500_009 * self.global_rank)
 
     def _shared(self, batch: dict[str, Tensor], stage: str) -> Tensor:
         frames, velocity = batch["frames"], batch["velocity"]
@@ -117,7 +126,7 @@ class DrumTask(pl.LightningModule):
         logits, hardness, _ = self.network(frames, state)
         parts: dict[str, Tensor] = self.loss(logits.float(), hardness.float(), velocity, batch["heard"])
         for name, value in parts.items():
-            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", batch_size=len(frames))
+            self.log(f"{stage}_{name}", value, prog_bar=name == "loss", batch_size=len(frames), sync_dist=True)
         return parts["loss"]
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
@@ -157,13 +166,14 @@ class Mixes(pl.LightningDataModule):
         self.train = Batches(sets(c.train), c.augment, frames, c.batch, c.epoch_steps, c.seed, c.weights or None)
         self.valid = None
         if c.valid:
-            clear = replace(c.augment, balance_db=4.0, balance_spread_db=3.0)
+            clear = replace(c.augment, balance_db=0.0, balance_spread_db=4.0)
             self.valid = Batches(sets(c.valid), clear, frames, c.batch, 12, 1_000_003)
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Return the batches of the current epoch (reloaded for each)."""
         assert self.trainer is not None
         self.train.epoch = self.trainer.current_epoch
+        self.train.rank, self.train.world = self.trainer.global_rank, self.trainer.world_size
         return DataLoader(self.train, batch_size=None, num_workers=self.workers)
 
     def val_dataloader(self) -> Any:
@@ -189,14 +199,18 @@ def parser() -> argparse.ArgumentParser:
     add("--valid", nargs="+", metavar="DIR", help="chunk sets to validate on, of other kits and songs")
     add("--architecture", choices=sorted(ARCHITECTURES))
     add("--steps", type=int, help="batches in all")
-    add("--batch", type=int, help="crops in a batch")
+    add("--batch", type=int, help="crops in a batch of each process")
     add("--delay", type=int, help="label delay in frames")
     add("--rate", type=float, help="peak learning rate")
     add("--seed", type=int)
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add("--workers", type=int, default=1, help="processes that draw batches, 0 or 1 (default: %(default)s)")
+    add("--workers", type=int, default=1, help="processes that draw batches, beside each that trains; 0: the latter "
+        "do it themselves (default: %(default)s)")  # fmt: skip
     add("--precision", default="bf16-mixed", help="of Lightning's Trainer (default: %(default)s)")
     add("--accelerator", default="auto", help="of Lightning's Trainer (default: %(default)s)")
+    add("--devices", type=int, default=1, help="GPUs, or processes on a CPU, on each machine (default: %(default)s)")
+    add("--nodes", type=int, default=1, help="machines (default: %(default)s)")
+    add("--strategy", default="auto", help="of Lightning's Trainer; ddp for several devices (default: %(default)s)")
     add("--plain", action="store_true", help="no progress bar, for logs")
     return result
 
@@ -210,16 +224,31 @@ def settings(args: argparse.Namespace) -> TrainConfig:
 
 
 def trainer_for(
-    config: TrainConfig, folder: Path, precision: Any, accelerator: str, plain: bool, steps: int
+    config: TrainConfig,
+    folder: Path,
+    precision: Any,
+    accelerator: str,
+    plain: bool,
+    steps: int,
+    devices: int = 1,
+    nodes: int = 1,
+    strategy: str = "auto",
 ) -> pl.Trainer:
-    """Return the trainer of a run in `folder`, which ends after `steps` batches."""
+    """Return the trainer of a run in `folder`, which ends after `steps` batches.
+
+    Batch normalisation over all processes exists for GPUs only; on CPUs each normalises by its own share.
+    """
+    gpus = accelerator in ("cuda", "gpu", "auto") and torch.cuda.is_available()
     keep = ModelCheckpoint(folder, filename="{step}", save_last=True, every_n_epochs=1, save_top_k=1)
     bar = [] if plain else [RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(10)]
     return pl.Trainer(
         max_steps=steps,
         precision=precision,
         accelerator=accelerator,
-        devices=1,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy,
+        sync_batchnorm=gpus and devices * nodes > 1,
         callbacks=[keep, EMAWeightAveraging(decay=config.average), *bar],
         logger=CSVLogger(folder, name="log"),
         reload_dataloaders_every_n_epochs=1,
@@ -240,16 +269,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.init:
             given = DrumTask.load_from_checkpoint(args.init, map_location="cpu", weights_only=True)
             task.network.load_state_dict(given.network.state_dict())
-        data = Mixes(config, min(args.workers, 1))
+        data = Mixes(config, args.workers)
         torch.set_num_threads(args.threads)
+        if args.devices * args.nodes > 1 and config.batch % BLOCK:
+            raise ValueError(f"--batch {config.batch} cannot be shared among processes: use a multiple of {BLOCK}")
+        folder = args.out / args.name
+        devices = (args.devices, args.nodes, args.strategy)
+        trainer = trainer_for(config, folder, args.precision, args.accelerator, args.plain, config.steps, *devices)
         data.setup("fit")
-    except (OSError, ValueError, RuntimeError) as error:  # the latter: weights of another shape
+    except (OSError, ValueError, RuntimeError, MisconfigurationException) as error:  # RuntimeError: weights do not fit
         print(f"train: {error}", file=sys.stderr)
         return 2
-    folder = args.out / args.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
-    trainer = trainer_for(config, folder, args.precision, args.accelerator, args.plain, config.steps)
+    if trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
     last = folder / "last.ckpt"
     trainer.fit(task, data, ckpt_path=str(last) if last.exists() else None)
     if trainer.interrupted:

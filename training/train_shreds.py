@@ -43,6 +43,7 @@ from training.shred_exam import Exam, answer, choose_thresholds, table
 F32 = npt.NDArray[np.float32]
 Task, Made = TypeVar("Task"), TypeVar("Made")
 CROP, BATCH = 24, 16  # consecutive shreds, and so many runs of them in a step, half of them from the bank
+SAVE = 250  # steps between checkpoints
 SINGLES, VARIED = 0.45, 0.7  # shares of passages: one drum at a time; bent sounds
 PARITY = 1e-4  # largest difference between torch and the exported file
 
@@ -240,9 +241,19 @@ def train(run: Run) -> Path:
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     crop = min(CROP, len(data.lasts))
     average = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(min(0.995, 1 - 10 / run.steps)), use_buffers=True
+        net,
+        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(max(0.0, min(0.995, 1 - 10 / run.steps))),
+        use_buffers=True,
     )
-    with tqdm(range(run.steps), desc=f"train {run.seed}", unit="step") as bar:
+    parts = {"net": net, "optimizer": optimizer, "schedule": schedule, "average": average}
+    halfway, first = run.result.with_suffix(".ckpt"), 0
+    if halfway.exists():
+        state = torch.load(halfway, weights_only=True)
+        first, rng.bit_generator.state = state["step"], state["random"]
+        torch.set_rng_state(state["torch"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    with tqdm(range(first, run.steps), f"train {run.seed}", run.steps, unit="step", initial=first) as bar:
         for step in bar:
             batch = [
                 bank.run(spec, crop, rng) if number < BATCH // 2 else data.run(crop, rng) for number in range(BATCH)
@@ -260,9 +271,16 @@ def train(run: Run) -> Path:
             average.update_parameters(net)
             if step % 20 == 0:
                 bar.set_postfix(loss=f"{loss.item():.4f}")
+            if (step + 1) % SAVE == 0:
+                state = {name: part.state_dict() for name, part in parts.items()}
+                random = {"step": step + 1, "random": rng.bit_generator.state, "torch": torch.get_rng_state()}
+                partial = halfway.with_suffix(".part")
+                torch.save(state | random, partial)
+                partial.replace(halfway)
     partial = run.result.with_suffix(".part")
     torch.save(average.module.state_dict(), partial)
     partial.replace(run.result)
+    halfway.unlink(missing_ok=True)
     return run.result
 
 

@@ -7,7 +7,7 @@ clock, `time.perf_counter`; the parts of a hit sum up to its whole.
 
 Contents
 --------
-PARTS, Measurement, measure
+PARTS, Measurement, measure, measure_virtually
     The distribution and how to get it.
 Clock, Delivery, dissect
     What it is computed from.
@@ -31,6 +31,7 @@ from .probe import DRUMS, Hit, Probe
 from .score import TOLERANCE
 from .sources import Read, Source
 from .speaker import Speaker
+from .virtual import VirtualMicrophone
 
 PARTS = ("device", "decision", "buffering", "features", "network", "dispatch")
 """In the order of time. device: from handing the attack to the output until it stands at the input. decision:
@@ -276,6 +277,22 @@ def measure(
             parts,
             engine.stats.lost,
             speaker.underflows,
+        )
+
+
+def measure_virtually(
+    detect: Callable[[Source], Detector], *, sample_rate: int = 44100, hits: int = 60, period: int = 256
+) -> Measurement:
+    """Measure through a `VirtualMicrophone`; see `measure`.
+
+    Raises
+    ------
+    SourceError
+        As `measure` does, and if PulseAudio is missing.
+    """
+    with VirtualMicrophone(sample_rate) as virtual:
+        return measure(
+            detect, device=virtual.name, output=virtual.name, sample_rate=sample_rate, hits=hits, period=period
         )
 
 

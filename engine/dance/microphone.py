@@ -6,7 +6,7 @@ it again and tells how many samples are missing.
 
 Contents
 --------
-Device, list_devices, Microphone
+Device, list_devices, Microphone, PERIOD
 """
 
 import contextlib
@@ -22,9 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._ring import Ring
-from .errors import SourceError
+from .errors import SourceError, SpecError
 from .gaps import Gaps
 from .sources import Read, Source, wanted
+
+PERIOD = 256
+"""Samples per callback unless told otherwise: short enough to be soon, long enough for any sound server."""
 
 _BUFFER_SECONDS = 4  # the ring's length: how long the engine may be late before samples are lost
 _STALL_SECONDS = 2.0  # no callback for this long: the device is dead though PortAudio calls it active
@@ -89,7 +92,7 @@ class Microphone(Source):
     channels : int, optional
         To record; default: two, or what the device insists on.
     period : int
-        Samples per callback; less is earlier and costs more.
+        Samples per callback, 1 or more; less is earlier and costs more.
     reconnect : bool
         Wait for a device that cannot be had, at first and whenever it stops, stalls or is unplugged, and go on at
         the same rate; what was missed is in `Read.lost_before`. Otherwise these are errors.
@@ -112,6 +115,8 @@ class Microphone(Source):
     SourceError
         If there is no such device, it refuses, or PyAudio or PortAudio is missing; with `reconnect` only if waiting
         cannot mend it.
+    SpecError
+        If the period is less than a sample.
     """
 
     def __init__(
@@ -119,11 +124,13 @@ class Microphone(Source):
         device: int | str | None = None,
         sample_rate: int | Sequence[int] | None = None,
         channels: int | None = None,
-        period: int = 256,
+        period: int = PERIOD,
         *,
         reconnect: bool = False,
         tell: Callable[[str], None] | None = None,
     ) -> None:
+        if period < 1:
+            raise SpecError(f"a period has 1 sample or more, not {period}")
         self.live = True
         self.overflows = self.outages = 0
         self._wanted, self._wanted_channels, self._period = device, channels, period
@@ -202,6 +209,7 @@ class Microphone(Source):
             with _quiet():
                 audio.terminate()
             raise
+        _forget_search()
         if refusal:
             self._say(f'{refusal}; hearing "{device.name}" instead')
         self.name = device.name
@@ -344,6 +352,19 @@ def _open_portaudio() -> Any:
             return pyaudio.PyAudio()
     except OSError as error:
         raise _AbsentError(f"PortAudio does not start ({error}); check the sound system") from None
+
+
+def _forget_search() -> None:
+    """Let go of what looking for devices has loaded, which PortAudio keeps to its end.
+
+    It opens whatever ALSA's configuration names. Where that names an encoder (Debian's libasound2-plugins do), all
+    of FFmpeg comes with it: 11 MB, and none of it is used. ALSA lets go of what no open device needs, and
+    reads its configuration again when it is next asked.
+    """
+    import ctypes  # NumPy has loaded it already
+
+    with _quiet(), contextlib.suppress(OSError, AttributeError):  # another system has no ALSA, or ours is not loaded
+        ctypes.CDLL("libasound.so.2", mode=os.RTLD_NOLOAD).snd_config_update_free_global()
 
 
 def _devices(audio: Any) -> list[Device]:

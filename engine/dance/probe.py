@@ -9,6 +9,7 @@ Contents
 Hit, Probe, DRUMS
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,17 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEAD_SECONDS = 0.75  # a sound server swallows or delays the first of it
-_HEAD_GAPS = (0.11, 0.17, 0.13, 0.19)  # clicks at the start, unevenly spaced: found together, far below the noise
+# Clicks at the start, found together far below the noise. Their places are a Golomb ruler: shifted against itself, no
+# two clicks meet at once, so that a part of them that breaks up on its way cannot be taken for another.
+_HEAD = (0, 1, 4, 9, 15, 22, 32, 34)
+_HEAD_SECONDS = 0.04  # unit of the ruler
 _CLICK_SECONDS = 0.01
 _CLICK_LEVEL = 0.25
 _HIT_LEVEL = 0.5
 _AHEAD_SECONDS = 0.2  # a click before its hit: far enough not to be heard as part of it
 _FARTHEST_SECONDS = 1.0  # the longest way round that is looked for
+_SWALLOWED_SECONDS = 0.2  # and how early the first clicks are where a device has swallowed what was before them
 _NEAR_SECONDS = 0.05  # how far a later click may lie from where the first ones were
 # Peak of a correlation over its median from which it is no accident. In Gaussian noise the peak of as many
-# values lies at 7 and 5.5.
-_CLEAR_HEAD = 12.0
+# values lies at 7 and 5.5. One of the first clicks alone reaches 11.
+_CLEAR_HEAD = 14.0
 _CLEAR = 8.0
+_MEDIAN = 0.6745  # of a Gaussian's absolute values, in standard deviations
+_AUDIBLE = 1e-6  # gain below which only rounding errors are heard: they stand out of digital silence, too
 
 
 def _kick(time: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,18 +100,16 @@ class Probe:
         self._ahead = self._samples(_AHEAD_SECONDS)
         time = np.arange(self._samples(_RING_SECONDS)) / sample_rate
         self._start = self._samples(_LEAD_SECONDS)
-        gaps = np.array([self._samples(gap) for gap in _HEAD_GAPS])
-        self._head = np.zeros(int(gaps.sum()) + len(self._click))
-        for at in (0, *np.cumsum(gaps)):
-            self._head[at : at + len(self._click)] = self._click
-        self.head = self._start + len(self._head)
+        self._marks = [self._samples(_HEAD_SECONDS * mark) for mark in _HEAD]
+        self.head = self._start + self._marks[-1] + len(self._click)
         at = self.head + self._ahead
         self.hits: list[Hit] = []
         for number in range(count):
             at += self._samples(rng.uniform(0.2, 0.3)) + self._ahead
             self.hits.append(Hit(at, labels[number % len(labels)]))
         sound = np.zeros(at + len(time) + self._samples(_LEAD_SECONDS))
-        sound[self._start : self.head] = self._head
+        for mark in self._marks:
+            sound[self._start + mark : self._start + mark + len(self._click)] = self._click
         for hit in self.hits:
             click = hit.sample - self._ahead
             sound[click : click + len(self._click)] += self._click
@@ -113,7 +118,7 @@ class Probe:
         self.sound = sound.astype(np.float32)
 
     def find_head(self, recording: NDArray[np.float32], expected: int) -> int | None:
-        """Return how many samples late the first clicks are in a recording; None if they are not in it.
+        """Return how many samples late most of the first clicks are in a recording; None if they are not in it.
 
         Parameters
         ----------
@@ -121,9 +126,20 @@ class Probe:
         expected : int
             Where the sound's first sample would be if it took no time; may be negative.
         """
-        first = expected + self._start
-        room = self._samples(_FARTHEST_SECONDS)
-        return _find(recording, self._head, first, first + room, _CLEAR_HEAD)
+        first = max(expected + self._start - self._samples(_SWALLOWED_SECONDS), 0)
+        part = recording[first : max(expected + self.head + self._samples(_FARTHEST_SECONDS), 0)]
+        places = len(part) - self._marks[-1] - len(self._click) + 1
+        if places < 1:
+            return None
+        # Each click counts alike however loud it is: a snare resembles one click by chance, but not several. So
+        # the clicks that are left are found where a device has swallowed one or torn them apart.
+        single = _likeness(part, self._click)
+        likeness = np.abs(sum(single[mark : mark + places] for mark in self._marks)) / len(self._marks)
+        best = int(likeness.argmax())
+        noise = _MEDIAN / math.sqrt(len(self._marks) * len(self._click))  # a Gaussian's; the rest may be silent
+        if likeness[best] < _CLEAR_HEAD * max(float(np.median(likeness)), noise):
+            return None
+        return best + first - expected - self._start
 
     def find(self, recording: NDArray[np.float32], hit: Hit, expected: int, late: int) -> int | None:
         """Return the sample of a recording at which a hit's attack is; None if it is not in it.
@@ -151,15 +167,28 @@ def _find(
 ) -> int | None:
     """Return how far behind `first`, and not behind `last`, `pattern` begins; None if nothing stands out."""
     part = recording[max(first, 0) : max(last + len(pattern), 0)]
-    places = len(part) - len(pattern) + 1
-    if places < 1:
+    if len(part) < len(pattern):
         return None
-    size = 1 << (len(part) - 1).bit_length()
-    spectrum = np.fft.rfft(part, size) * np.fft.rfft(pattern, size).conj()
-    likeness = np.abs(np.fft.irfft(spectrum, size)[:places])
+    likeness = np.abs(_correlation(part, pattern))
     best = int(likeness.argmax())
-    # Rounding errors stand out of digital silence, too.
-    audible = likeness[best] > 1e-6 * float(pattern @ pattern)
+    audible = likeness[best] > _AUDIBLE * float(pattern @ pattern)
     if not audible or likeness[best] < clear * float(np.median(likeness)):
         return None
     return best + max(first, 0) - first
+
+
+def _likeness(part: NDArray[np.float32], pattern: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how like `pattern` each place of `part` is, -1 to 1, whatever its level."""
+    sums = np.concatenate([np.zeros(1), np.cumsum(np.square(part, dtype=np.float64))])
+    energy = sums[len(pattern) :] - sums[: -len(pattern)]
+    whole = float(pattern @ pattern)
+    result: NDArray[np.float64] = _correlation(part, pattern)
+    result /= np.sqrt(whole * np.maximum(energy, _AUDIBLE**2 * whole))
+    return result
+
+
+def _correlation(part: NDArray[np.float32], pattern: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of products of `pattern` with each place of `part`."""
+    size = 1 << (len(part) - 1).bit_length()
+    spectrum = np.fft.rfft(part, size) * np.fft.rfft(pattern, size).conj()
+    return np.asarray(np.fft.irfft(spectrum, size)[: len(part) - len(pattern) + 1])

@@ -1,13 +1,16 @@
 """What the cost benchmarks count and compare, checked by hand."""
 
 import math
+import sys
+import types
 
 import numpy as np
+import onnx
 import pytest
 import tiny_model
 from stage import tiny
 
-from benchmarks import limit, peers
+from benchmarks import limit, peer_runner, peers
 from dance.features import mel_filters
 from dance.spec import FeatureSpec
 
@@ -27,6 +30,34 @@ def test_arithmetic_of_the_features() -> None:
     window = math.floor(spec.window_seconds * 48000 + 0.5)
     expected = window + 2.5 * 2048 * 11 + 3 * 1024 + 2 * filters + limit.LOGARITHM * spec.bands
     assert limit.feature_work(spec, 48000) == expected
+
+
+def test_operations_that_are_executed() -> None:
+    listed = [node.op_type for node in onnx.load(tiny()).graph.node]
+    assert 0 < limit.operations(tiny()) <= len(listed)
+    assert limit.starting(len(listed), runs=3) > 0
+
+
+def test_a_transcriber_is_compared_by_division() -> None:
+    text = peers.beside_transcriber(peers.Row(cpu=0.5, memory=80.0), 100.0)
+    assert "100 times less time" in text and "15 times less memory" in text and "not run here" in text
+
+
+def test_a_rolling_buffer_tells_each_onset_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A detector that needs 0.2 s after an onset, and sees only what it is given.
+    def onset_detect(y: np.ndarray, sr: int, units: str = "frames") -> np.ndarray:
+        found = np.flatnonzero(y) / sr
+        return found[found < len(y) / sr - 0.2]
+
+    library = types.SimpleNamespace(onset=types.SimpleNamespace(onset_detect=onset_detect))
+    monkeypatch.setitem(sys.modules, "librosa", library)
+    rate, samples = 1000, np.zeros(9000, np.float32)
+    samples[[350, 2000, 2010, 7777]] = 1
+    detection = peer_runner.librosa_rolling(samples, rate)
+    assert next(detection) is None
+    times, reported, _ = zip(*detection, strict=True)
+    assert times == pytest.approx((0.35, 2.0, 7.777))
+    assert reported == pytest.approx((0.6, 2.3, 8.0))
 
 
 def test_a_detector_that_names_no_drum_is_scored_on_moments() -> None:

@@ -23,6 +23,12 @@ def test_what_takes_long_waits_until_it_is_needed() -> None:
     assert not {"asyncio", "multiprocessing", "onnxruntime", "socket"} & set(done.stdout.split())
 
 
+def test_listening_does_without_openssl() -> None:
+    done = run("-c", "import sys, dance.commands.listen; print(*sys.modules)")
+    assert "dance.commands.listen" in done.stdout
+    assert not {"_hashlib", "_ssl"} & set(done.stdout.split())
+
+
 def test_the_public_names() -> None:
     import dance
 

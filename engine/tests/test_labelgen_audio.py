@@ -316,6 +316,40 @@ def test_leaks_hold_music_at_the_level_asked(chunks):
     assert 0 < rest[0] < rest[1]
 
 
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(chunks, tmp_path, monkeypatch):
+    spec = shreds.ShredSpec()
+    drums, labels = grid(chunks)
+    shots = read_manifest(studio.one_shots(tmp_path / "shots"), "train")
+
+    def prepared(name):
+        config = train_shreds.ShredConfig(channels=(4, 4, 4, 4), context=8)
+        run = train_shreds.Run(tmp_path / name / "s.npz", tmp_path / name / "b.npz", config, 4, 1e-3, 0)
+        train_shreds.save(shred_data.cut(shred_data.Track(drums, labels), spec), run.data)
+        shred_bank.make_bank(shots, np.full(30, 0.2), spec, 0).save(run.bank)
+        return run
+
+    monkeypatch.setattr(train_shreds, "SAVE", 2)
+    whole, halves = prepared("whole"), prepared("halves")
+    train_shreds.train(whole)
+    augment, calls = train_shreds.augment, []
+
+    def cut_off(images, rng):
+        calls.append(1)
+        if len(calls) > 2.5 * train_shreds.BATCH:
+            raise KeyboardInterrupt
+        return augment(images, rng)
+
+    monkeypatch.setattr(train_shreds, "augment", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        train_shreds.train(halves)
+    assert list(halves.data.parent.glob("*.ckpt")) and not halves.result.exists()
+    monkeypatch.setattr(train_shreds, "augment", augment)
+    train_shreds.train(halves)
+    first, second = (train_shreds.trained(run).state_dict() for run in (whole, halves))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not list(halves.data.parent.glob("*.ckpt"))
+
+
 def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
     spec = shreds.ShredSpec()
     monkeypatch.setattr(train_shreds, "PARITY", -1.0)

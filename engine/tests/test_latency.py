@@ -1,6 +1,7 @@
 """What `dance latency` finds: hits in a recording, times that add up, and a virtual microphone's own figures."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import pytest
 from stage import ROOT, model, run, tiny, until
 
 from benchmarks import latency as benchmark
-from dance import Detector, Event, SourceError, SpecError
+from dance import Detector, Event, Microphone, SourceError, SpecError
 from dance.cli import main
+from dance.commands import listen
 from dance.commands.latency import report
 from dance.latency import PARTS, Clock, Delivery, Measurement, dissect, measure
 from dance.probe import DRUMS, Probe
@@ -86,6 +88,28 @@ def test_every_hit_is_found_to_the_sample(rate: int, gain: float, noise: float) 
     assert probe.find_head(recording, -5000) == late + 5000
     for hit in probe.hits:
         assert probe.find(recording, hit, hit.sample, late + 700) == hit.sample + late
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.001])
+@pytest.mark.parametrize("milliseconds", [5, 11, 40, 100])
+@pytest.mark.parametrize("at", [0.8, 0.9, 1.0, 1.2, 1.5, 1.9])
+def test_first_clicks_that_break_up_are_not_taken_for_others(at: float, milliseconds: int, noise: float) -> None:
+    # An output that runs dry tears them apart; a sound server that wakes up swallows some of them.
+    probe = Probe(44100, DRUM_NAMES, 9)
+    late, where, length = 441, round(at * 44100), round(44.1 * milliseconds)
+    sound = recorded(probe, late, noise=noise)
+    torn = np.concatenate([sound[:where], np.zeros(length, np.float32), sound[where:]])
+    assert probe.find_head(torn, 0) in (late, late + length)
+    swallowed = np.concatenate([sound[:where], sound[where + length :]])
+    assert probe.find_head(swallowed, 0) in (late, late - length)
+
+
+def test_clicks_after_the_first_ones_are_not_taken_for_them() -> None:
+    probe = Probe(44100, DRUM_NAMES, 9)
+    without = recorded(probe, 0)
+    without[: probe.head] = 0
+    assert probe.find_head(without, 0) is None
+    assert probe.find_head(np.roll(without, -probe.head), 0) is None
 
 
 def test_what_was_not_played_is_not_found() -> None:
@@ -204,7 +228,34 @@ def test_missing_portaudio_and_missing_pulseaudio_are_a_line(tmp_path: Path) -> 
     assert "sudo apt-get install pulseaudio" in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("option", ["--hits", "--period", "--rate"])
+@pytest.mark.parametrize("command", ["latency", "listen"])
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("128.5", "'128.5' is no number of frames; try 128"),
+        ("0", "0 frames are out of range: 16 to 8192"),
+        ("-256", "-256 frames are out of range: 16 to 8192"),
+        ("44100", "44100 frames are out of range: 16 to 8192"),
+    ],
+)
+def test_a_bad_period_is_refused(command: str, value: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, f"--period={value}"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"dance {command}: error: argument --period: {problem}"
+
+
+def test_a_period_without_a_device_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["listen", "--stdin", "--period", "128", "--model", str(tiny())]) == 2
+    assert capsys.readouterr().err == "dance: --period is a device's; leave it out with --stdin\n"
+
+
+def test_a_microphone_refuses_a_period_of_nothing() -> None:
+    with pytest.raises(SpecError, match="1 sample or more, not 0"):
+        Microphone(period=0)
+
+
+@pytest.mark.parametrize("option", ["--hits", "--rate"])
 def test_zero_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["latency", option, "0"])
@@ -236,6 +287,42 @@ def test_it_measures(virtual: VirtualMicrophone) -> None:
     assert 0 < measured.device < 1
     assert (measured.beyond_decision < measured.total).all()
     print(report(measured))
+
+
+@needs_pulse
+def test_a_device_hands_over_the_period_that_is_asked_for(virtual: VirtualMicrophone, capsys) -> None:
+    periods = []
+
+    class Watched(Microphone):
+        def _on_audio(self, data: bytes, frames: int, *rest: object) -> tuple[None, int]:
+            periods.append(frames)
+            return super()._on_audio(data, frames, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listen, "Microphone", Watched)
+        options = ["--device", "pulse", "--model", str(tiny()), "--seconds", "0.5", "--plain"]
+        assert main(["listen", "--period", "1000", *options]) == 0
+        assert set(periods) == {1000}
+        periods.clear()
+        assert main(["listen", *options]) == 0
+        assert set(periods) == {256}
+
+
+@needs_pulse
+def test_what_the_search_for_devices_has_loaded_is_let_go(virtual: VirtualMicrophone) -> None:
+    def loaded() -> set[str]:
+        return set(re.findall(r"libasound_module_\w+|libavcodec", Path("/proc/self/maps").read_text()))
+
+    def heard(microphone: Microphone) -> int:
+        return microphone.read(np.zeros(44100, np.float32), 5.0).count
+
+    with Microphone("pulse", 44100) as first:
+        assert loaded() == {"libasound_module_pcm_pulse", "libasound_module_conf_pulse"} & loaded() != set()
+        assert heard(first)
+        with Microphone("pulse", 44100) as second:  # ALSA finds it again, and the first one goes on
+            assert heard(second)
+        until(lambda: heard(first))
+    assert not loaded()
 
 
 @needs_pulse

@@ -108,7 +108,7 @@ def test_batches_depend_on_seed_and_epoch_alone(chunks):
 
 
 PLAIN = Augment(naked=0, drumless=0, balance_db=6, balance_spread_db=0, tone_db=0, dark=0, noise=0, tuning=0, room=0,
-                squash=0, thin=0, level_db=(-20, -20))  # fmt: skip
+                squash=0, thin=0, microphone=0, level_db=(-20, -20))  # fmt: skip
 
 
 def test_remix_keeps_to_its_balance_and_level():

@@ -2,8 +2,8 @@
 
 Contents
 --------
-add_detector_options, add_display_options, add_scheduling_options, schedule, make_detector, hear, progress, say,
-MENDABLE
+add_detector_options, add_display_options, add_scheduling_options, period, schedule, make_detector, hear, progress,
+say, MENDABLE, PERIODS
 """
 
 import argparse
@@ -32,6 +32,9 @@ DRAW_SECONDS = 1 / 25
 MENDABLE = 2
 """Exit code for what the user can mend."""
 
+PERIODS = (16, 8192)
+"""Frames that a device may be asked to hand over at once: below, no device follows; above, nothing is live."""
+
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that decide what is detected."""
@@ -56,6 +59,18 @@ def add_scheduling_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how to stand among other programs."""
     parser.add_argument("--realtime", action="store_true", help="go before other programs, where that is permitted")
     parser.add_argument("--cpu", type=int, metavar="N", help="run on this core only")
+
+
+def period(text: str) -> int:
+    """Return the frames of a device's period, from the command line."""
+    shortest, longest = PERIODS
+    try:
+        frames = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames; try 128") from None
+    if not shortest <= frames <= longest:
+        raise argparse.ArgumentTypeError(f"{frames} frames are out of range: {shortest} to {longest}")
+    return frames
 
 
 def schedule(options: argparse.Namespace) -> None:

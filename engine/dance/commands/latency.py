@@ -1,15 +1,15 @@
 """``dance latency``: how late the callback is, measured through the devices of this machine."""
 
 import argparse
-from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..latency import PARTS, Measurement, measure
+from ..detector import Detector
+from ..latency import PARTS, Measurement, measure, measure_virtually
 from ..network import Network
-from ..virtual import VirtualMicrophone
-from .common import add_detector_options, make_detector, say
+from ..sources import Source
+from .common import add_detector_options, make_detector, period, say
 
 NAME = "latency"
 HELP = "play hits, hear them, and print how late the callback is after the attack, part by part"
@@ -28,26 +28,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--virtual", action="store_true", help="measure through a virtual microphone instead (needs PulseAudio)")
     add("--rate", type=_positive, help="samples a second of both; default: the input's own if the model takes it")
     add("--hits", type=_positive, default=60, metavar="N", help="how many to play, two a second; default: 60")
-    add("--period", type=_positive, default=256, help="samples that the devices take at once; default: 256")
+    add("--period", type=period, default=256, metavar="N", help="frames that the devices take at once; default: 256")
     add_detector_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
     network = Network(options.model)
-    with ExitStack() as stack:
-        device, output, rates = options.device, options.output, options.rate or network.spec.sample_rates
-        if options.virtual:
-            virtual = VirtualMicrophone(options.rate or network.spec.sample_rates[0])
-            stack.enter_context(virtual)
-            device = output = virtual.name
-            rates = virtual.sample_rate
-        say(f"playing {options.hits} hits; what else sounds near the microphone disturbs")
+
+    def detect(source: Source) -> Detector:
+        return make_detector(network, source, options)
+
+    say(f"playing {options.hits} hits; what else sounds near the microphone disturbs")
+    if options.virtual:
+        rate = options.rate or network.spec.sample_rates[0]
+        measured = measure_virtually(detect, sample_rate=rate, hits=options.hits, period=options.period)
+    else:
         measured = measure(
-            lambda source: make_detector(network, source, options),
-            device=device,
-            output=output,
-            sample_rate=rates,
+            detect,
+            device=options.device,
+            output=options.output,
+            sample_rate=options.rate or network.spec.sample_rates,
             hits=options.hits,
             period=options.period,
         )

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 from .. import raw
 from ..errors import SpecError
-from ..microphone import Microphone, list_devices
+from ..microphone import PERIOD, Microphone, list_devices
 from ..network import Network
 from . import monitor, outputs
 from .common import (
@@ -14,6 +14,7 @@ from .common import (
     add_scheduling_options,
     hear,
     make_detector,
+    period,
     say,
     schedule,
 )
@@ -24,7 +25,7 @@ EXAMPLES = (
     "dance listen",
     "dance listen --device USB --sensitivity 0.6",
     "dance listen --web",
-    "dance listen --realtime --cpu 3 --settings room.json",
+    "dance listen --realtime --cpu 3 --period 128 --settings room.json",
     "dance listen --osc 7000 --every kick=4 --above snare=0.3",
     "dance listen --midi --websocket --wled strip.local",
     "ffmpeg -re -i song.mp3 -f f32le -ac 1 -ar 44100 - | dance listen --stdin",
@@ -37,6 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", type=_device, help="index or part of a name; default: the system's default input")
     add("--rate", type=int, help="samples a second; default: the device's own if the model takes it")
+    add(
+        "--period",
+        type=period,
+        metavar="N",
+        help=f"frames that the device hands over at once; fewer are sooner and cost more; default: {PERIOD}",
+    )
     add(
         "--stdin",
         nargs="?",
@@ -61,6 +68,9 @@ def run(options: argparse.Namespace) -> int:
     rates = options.rate or network.spec.sample_rates
     if options.stdin and options.device is not None:
         raise SpecError("--stdin and --device are two sources; choose one")
+    if options.stdin and options.period is not None:
+        raise SpecError("--period is a device's; leave it out with --stdin")
+    frames = options.period or PERIOD
 
     def tell(change: str) -> None:
         say(change)
@@ -71,8 +81,8 @@ def run(options: argparse.Namespace) -> int:
         if options.stdin:
             return raw.RawInput(options.stdin, options.rate or network.spec.sample_rates[0])
         if device != options.device:  # chosen in the page: one that cannot be had gives way to the one before it
-            Microphone(device, rates).close()
-        return Microphone(device, rates, reconnect=not options.no_reconnect, tell=tell)
+            Microphone(device, rates, period=frames).close()
+        return Microphone(device, rates, period=frames, reconnect=not options.no_reconnect, tell=tell)
 
     def hear_one(device: int | str | None) -> None:
         with open_source(device) as source:

@@ -9,9 +9,7 @@ Contents
 Access
 """
 
-import hmac
 import ipaddress
-import secrets
 import socket
 from collections.abc import Mapping
 from urllib.parse import parse_qs, quote, urlsplit
@@ -41,7 +39,7 @@ class Access:
         if token is not None and len(token) < _SHORTEST_TOKEN:
             raise SpecError(f"a token needs {_SHORTEST_TOKEN} characters or more; leave it out, and one is made up")
         self.host = host
-        self.token = token or (None if _is_loopback(host) else secrets.token_urlsafe(9))
+        self.token = token or (None if _is_loopback(host) else _made_up())
         self._names = {"localhost", *_own_names()}
 
     def url(self, port: int) -> str:
@@ -67,6 +65,8 @@ class Access:
         if opens_socket and headers.get("Origin") != f"http://{host}":
             return "only the monitor's own page may connect"
         if self.token:
+            import hmac  # brings OpenSSL, 4 MB, which commands that show no page do without
+
             given = parse_qs(urlsplit(target).query).get("token", [""])[0]
             if not hmac.compare_digest(given.encode(), self.token.encode()):
                 return "open the address that dance printed at its start: it ends in ?token=..."
@@ -78,6 +78,12 @@ class Access:
         except ValueError:
             return False
         return name in self._names or _is_address(name)
+
+
+def _made_up() -> str:
+    import secrets  # see `hmac` above
+
+    return secrets.token_urlsafe(9)
 
 
 def _own_names() -> set[str]:
