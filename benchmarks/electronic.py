@@ -19,7 +19,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from dance import Detector
-from labelgen.chunks import Label, Manifest, read_labels
+from labelgen.chunks import Manifest, layered, read_labels
 from labelgen.patterns import STYLES
 from training.evaluate import Track, detect, score
 
@@ -27,27 +27,12 @@ RATE = 44100
 LABELS = ("kick", "snare")
 ELECTRONIC = ("house", "techno", "trance", "electro", "trap", "hiphop", "drum-and-bass", "break-beat")
 FLOOR = {"kick": 0.90, "snare": 0.85}
-LAYERED = 0.03  # seconds
 
 
 def style_of(song: str) -> str:
     """Return the style in a song's path, as ``labelgen/patterns.py`` names its files; empty if it is none of those."""
     names = (name.replace(" ", "-") for name in STYLES)
     return next((name for name in names if Path(song).name.startswith(f"{name}-")), "")
-
-
-def layered(labels: Sequence[Label]) -> list[Label]:
-    """Return labels with those of one drum within `LAYERED` seconds of its last hit made one, the more prominent."""
-    hits: list[Label] = []
-    last: dict[str, int] = {}
-    for label in sorted(labels):
-        place = last.get(label.label)
-        if place is None or label.time - hits[place].time > LAYERED:
-            last[label.label] = len(hits)
-            hits.append(label)
-        elif label.prominence > hits[place].prominence:
-            hits[place] = label._replace(time=hits[place].time)
-    return hits
 
 
 def row(name: str, tracks: Sequence[Track]) -> list[str]:

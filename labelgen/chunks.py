@@ -8,7 +8,8 @@ so what it does not name does not exist and is made again. ``data/README.md`` is
 
 Contents
 --------
-Label, Chunk, ChunkWriter, Manifest, BusyError, chunk_name, digest, read_labels, write_labels, whole, remove_stale
+Label, Chunk, ChunkWriter, Manifest, BusyError, chunk_name, digest, read_labels, layered, write_labels,
+whole, remove_stale
 """
 
 import fcntl
@@ -19,7 +20,7 @@ import platform
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -36,6 +37,9 @@ MANIFEST = "manifest.jsonl"
 STALE = 24 * 3600  # seconds after which a half-written file of another machine counts as abandoned
 SYNC = 1.0  # seconds between two times that the manifest is forced to the disk
 Audio = npt.NDArray[np.float32]
+
+
+LAYERED = 0.03  # seconds within which two samples of one drum, a clap on a snare, are one hit
 
 
 class BusyError(RuntimeError):
@@ -176,6 +180,20 @@ def read_labels(path: Path) -> list[Label]:
         return [Label(float(c[time]), c[label], float(c[velocity]), float(c[prominence])) for c in cells]
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path}: not a label table with columns time, label, velocity ({error})") from None
+
+
+def layered(labels: Sequence[Label]) -> list[Label]:
+    """Return labels with those of one drum within `LAYERED` seconds of its last hit made one, the more prominent."""
+    hits: list[Label] = []
+    last: dict[str, int] = {}
+    for label in sorted(labels):
+        place = last.get(label.label)
+        if place is None or label.time - hits[place].time > LAYERED:
+            last[label.label] = len(hits)
+            hits.append(label)
+        elif label.prominence > hits[place].prominence:
+            hits[place] = label._replace(time=hits[place].time)
+    return hits
 
 
 def write_labels(path: Path, labels: Iterable[Label]) -> None:

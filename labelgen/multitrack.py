@@ -30,7 +30,7 @@ Mixed tracks
 What sounds in a mixed track is named by the shred classifier where it is sure, and where it is not nobody claims
 that there is silence: a chunk in which such a track sounds lists in ``details["complete"]`` the drums that
 the track cannot hold, and chunks are cut where it begins and ends. Onsets of a single drum that may as well be its
-own ringing are labelled with a prominence of -99 dB, which training passes over too.
+own ringing, or the second half of a flam, are labelled with a prominence of -99 dB, which training passes over too.
 """
 
 import argparse
@@ -51,7 +51,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dance.labels import LABELS, ONE_SHOT, OTHER
-from labelgen.attack import RATE, Recording
+from labelgen.attack import FRAME, RATE, Recording, attack_at, peaks_of, rises_of
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import find_files, regular_file
 from labelgen.kits import Hit, voice_of
@@ -75,6 +75,8 @@ LAST = 0.02
 """Seconds before a chunk's end in which no hit is labelled: it could not be heard."""
 RISE_DB = 2.0
 """Sensitivity of the search for onsets: low, since what does not stand out is dropped."""
+LEAST_RISE_DB, STEP = 6.0, 0.02
+"""Rise of a band, and seconds from all onsets found, from which on another may have been overlooked."""
 CLEAR_DB = 9.0
 """Prominence over its own track's ringing from which an onset is a hit; from 0 dB on it may be one."""
 APART, CLAP_APART = 0.045, 0.1
@@ -83,12 +85,12 @@ NEAR = 0.3
 """Seconds within which a cut is moved."""
 LAYERS = 0.03
 """Seconds within which hits of one drum in different tracks are one."""
-SURE = 0.75
+SURE = 0.9
 """Probability from which a hit in a mixed track is named."""
 SILENT_DB, PAUSE = -60.0, 2.0
 """A track sounds from this level against its peak on, and in rests up to so many seconds."""
 FAINT_DB = -50.0
-"""Drums or backing of a chunk below this level against the song's are what codecs and rooms leave."""
+"""A chunk's backing below this level against the song's is what codecs and rooms leave."""
 
 MIXED, BACKING, OUT = "mixed", "backing", "out"
 DRUMS = frozenset(LABELS)
@@ -266,13 +268,17 @@ COLUMNS = (*LABELS, OTHER)
 def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
     """Find the hits of a track of one or of several drums."""
     shreds = find_shreds(samples, classifier.spec, RISE_DB)
+    sure = shreds.times
+    if kind.single:
+        shreds = find_shreds(samples, classifier.spec, onsets=[*sure, *_overlooked(samples, sure)])
     peak = float(np.abs(samples).max(initial=0))
     shreds = replace(shreds, loudness=shreds.loudness + np.float32(20 * np.log10(max(peak, 1e-9))))
     trust = np.zeros((len(shreds.times), len(COLUMNS)))
     clear = np.ones(len(trust), bool)
     if kind.single:
         level = np.array(prominence({_VOICE: samples}, [Hit(t, 36, 1.0) for t in shreds.times], RATE))
-        clear = (level >= CLEAR_DB) & ~_echoes(shreds.times, level, CLAP_APART if "clap" in kind.cls else APART)
+        echo = _echoes(shreds.times, level, CLAP_APART if "clap" in kind.cls else APART)
+        clear = (level >= CLEAR_DB) & np.isin(shreds.times, sure) & ~echo
         trust[:, COLUMNS.index(next(iter(kind.labels)))] = np.where(clear, 1.0, 0.5) * (level >= 0)
         given = trust > 0
     else:
@@ -282,6 +288,18 @@ def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
     keep = given.any(axis=1)
     kept = Shreds(*(getattr(shreds, field.name)[keep] for field in fields(Shreds)))
     return Hits(kept, given[keep], trust[keep], clear[keep])
+
+
+def _overlooked(samples: F32, known: F64) -> list[float]:
+    """Return where the level rises although no onset is known there: flams, and what follows a hit out of silence."""
+    rises = rises_of(iter(np.array_split(samples, max(1, len(samples) >> 19))))
+    found: list[float] = []
+    for band in ("mid", "high"):  # the low tone of a kick rises after its click
+        for frame in peaks_of(rises.rise[band], LEAST_RISE_DB, STEP):
+            time = attack_at(rises, frame * FRAME, (band,))
+            if np.abs(np.append(known, found) - time).min(initial=1.0) > STEP:
+                found.append(time)
+    return found
 
 
 def _echoes(times: F64, level: F64, apart: float) -> npt.NDArray[np.bool_]:
@@ -362,7 +380,7 @@ def read_song(song: Song, classifier: ShredClassifier, longest: float) -> Readin
         )
     backing = _plus(sums.pop(frozenset(), None), np.zeros(lengths[most], np.float32))
     sums = {labels: _plus(part, np.zeros(len(backing), np.float32)) for labels, part in sums.items()}
-    drums = np.sum(list(sums.values()), axis=0, dtype=np.float32)
+    drums = sum(sums.values(), np.zeros(len(backing), np.float32))
     hits = _merged(_found(heard, sums, drums, classifier))
     # a master is louder than its tracks allow: all go down together, so they still add up
     peak = np.float32(max(1.0, *(float(np.abs(part).max()) for part in (drums, backing, drums + backing))))
@@ -468,21 +486,21 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
     for track in song.tracks:
         if track.kind.labels:
             tracks.setdefault(track.kind.cls, []).append(track.path.name)
-    parts = {"drums": reading.drums, "backing": reading.backing}
-    least = {stem: max(1e-4, float(np.abs(x).max()) * 10 ** (FAINT_DB / 20)) for stem, x in parts.items()}
-    chunks = []
+    faint = max(1e-4, float(np.abs(reading.backing).max()) * 10 ** (FAINT_DB / 20))
+    chunks: list[Chunk] = []
     for begin, end in cuts(reading, options.seconds):
         span = slice(round(begin * RATE), round(end * RATE))
         inside = [hit for hit in reading.hits if begin <= hit.label.time < end - LAST]
-        stems = {stem: x[span] for stem, x in parts.items() if np.abs(x[span]).max() >= least[stem]}
-        if inside:
-            stems["drums"] = reading.drums[span]
+        # where no hit is known the drums are left out: tails, and mixed tracks that nobody understood
+        stems = {"drums": reading.drums[span]} if inside else {}
+        if np.abs(reading.backing[span]).max() >= faint:
+            stems["backing"] = reading.backing[span]
         if not stems:
             continue
-        mix = np.sum(list(stems.values()), axis=0, dtype=np.float32)
+        mix = sum(stems.values(), np.zeros(span.stop - span.start, np.float32))
         held = frozenset[str]().union(*(labels for a, b, labels in reading.mixed if a < end and b > begin))
         details: dict[str, object] = {"start": round(begin, 3), "tracks": tracks}
-        if held:
+        if held and inside:
             details["complete"] = [label for label in LABELS if label not in held]
         name = chunk_name(song.key, f"{len(chunks):03d}")
         writer.write(name, {"": mix, **stems}, [h.label._replace(time=h.label.time - begin) for h in inside])

@@ -101,7 +101,11 @@ def _tuned(db: Tensor, shifts: np.ndarray) -> Tensor:
 
 
 def _ringing(
-    power: Tensor, rooms: np.ndarray, direct_db: tuple[float, float], seconds: tuple[float, float], rng: np.random.Generator
+    power: Tensor,
+    rooms: np.ndarray,
+    direct_db: tuple[float, float],
+    seconds: tuple[float, float],
+    rng: np.random.Generator,
 ) -> Tensor:
     """Let the crops at `rooms` decay as in a room: exponentially, highs faster.
 

@@ -22,7 +22,7 @@ from dance.features import log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
 from dance.spec import ModelSpec
-from labelgen.chunks import Label, Manifest, read_labels
+from labelgen.chunks import Label, Manifest, layered, read_labels
 from training.export import write_spec
 from training.score import Count, match
 
@@ -119,7 +119,7 @@ def load_tracks(
             kept = [kept[i] for i in np.linspace(0, len(kept) - 1, limit).astype(int)]
         for chunk in tqdm(kept, desc=folder.name, unit="chunk"):
             samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
-            labels = read_labels(folder / f"{chunk.name}.tsv")
+            labels = layered(read_labels(folder / f"{chunk.name}.tsv"))
             tracks.append((activations(network, samples, rate), labels, rate))
     return tracks
 

@@ -284,8 +284,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
     last = folder / "last.ckpt"
-    trainer.fit(task, data, ckpt_path=str(last) if last.exists() else None)
-    if trainer.interrupted:
+    try:
+        trainer.fit(task, data, ckpt_path=str(last) if last.exists() else None)
+    except SystemExit:  # so Lightning leaves after Ctrl-C
+        if not trainer.interrupted:
+            raise
         print("stopped; the same command goes on from the last epoch", file=sys.stderr)
         return 130
     return 0

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Renders the chunk sets that the released model learned from and is calibrated on: render.sh MATERIAL NODRUMS FONTS AVL
+# Renders the chunk sets that the released model learned from and is calibrated on: render.sh MATERIAL NODRUMS FONTS AVL STEMS
 #   MATERIAL  folder with midi/, oneshots/ and manifest.csv      NODRUMS  recordings without drums and their manifest.csv
 #   FONTS     the soundfonts of soundfonts.csv                   AVL      the two avldrums soundfonts alone
-# About 20 minutes on two cores; a second call does only what is missing.
+#   STEMS     productions as separate tracks, a folder each (tracks.csv names those whose file names mislead)
+# data/speech is made by speech.sh beside this file. About 40 minutes on two cores; a second call does only what is missing.
 set -eu
-material=$1 nodrums=$2 fonts=$3 avl=$4
+material=$1 nodrums=$2 fonts=$3 avl=$4 stems=$5
 midi() {
     from=$1 name=$2
     shift 2
@@ -31,5 +32,11 @@ for songs in mma-generated freedoom openmsx; do
     midi "$material/midi/$songs" test-$songs --split test --chunks 2 --seed 4
 done
 python labelgen/remix.py data/chunks/test-gmd data/chunks/test-drumless --out data/chunks/test-remix
+python labelgen/solos.py --songs 156 --seed 1 --out data/midi/solos
+python labelgen/midi.py data/midi/solos --soundfonts "$fonts" --drumless --stems --seed 31 --out data/chunks/train-solos
+midi "$material/midi/gmd" train4-gmd --split train --chunks 1 --soundfont-drums 0 --percussion .6 --seed 32
+midi data/midi/patterns-train2 train4-patterns --split train --soundfont-drums 0 --machines .75 --percussion .3 --chunks 2 --seed 25
+python labelgen/multitrack.py "$stems" --tracks checkpoints/released/tracks.csv --licence CC0 --out data/chunks/train-stems
+python labelgen/drumless.py data/speech/manifest.csv --split train --out data/chunks/train-speech
 fonts=$avl
 midi "$material/midi/gmd" train3-avl --split train --chunks 2 --soundfont-drums 1 --seed 23

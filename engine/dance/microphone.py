@@ -150,7 +150,7 @@ class Microphone(Source):
         while self._audio is None:
             try:
                 self._connect(wanted(sample_rate))
-            except _AbsentError as error:
+            except AbsentError as error:
                 if not reconnect:
                     raise
                 self._say(f"{error}; waiting for it")
@@ -253,9 +253,7 @@ class Microphone(Source):
         last = refusals[-1]
         reason = getattr(last, "strerror", None) or last
         if getattr(last, "errno", _BAD_RATE) not in (_BAD_RATE, _BAD_CHANNELS, _BAD_FORMAT):
-            raise _AbsentError(
-                f'"{device.name}" does not open (PortAudio: {reason}): taken by another program, or gone'
-            )
+            raise AbsentError(f'"{device.name}" does not open (PortAudio: {reason}): taken by another program, or gone')
         raise SourceError(
             f'"{device.name}" does not record {few} channels at {" or ".join(map(str, rates))} Hz '
             f'(PortAudio: {reason}); see "dance devices" for others: those of the sound server convert'
@@ -334,7 +332,7 @@ class Microphone(Source):
                 audio.terminate()
 
 
-class _AbsentError(SourceError):
+class AbsentError(SourceError):
     """A device that is not there now; waiting may bring it."""
 
 
@@ -351,7 +349,7 @@ def _open_portaudio() -> Any:
         with _quiet():
             return pyaudio.PyAudio()
     except OSError as error:
-        raise _AbsentError(f"PortAudio does not start ({error}); check the sound system") from None
+        raise AbsentError(f"PortAudio does not start ({error}); check the sound system") from None
 
 
 def _forget_search() -> None:
@@ -389,7 +387,7 @@ def _devices(audio: Any) -> list[Device]:
 def _choose(devices: Sequence[Device], wanted: int | str | None) -> Device:
     """Return the device named; of several that share the part of a name, an exact match or else the first."""
     if not devices:
-        raise _AbsentError(
+        raise AbsentError(
             "no input device: plug one in, or start the sound server, and see if `dance devices` lists it"
         )
     if wanted is None:
@@ -402,7 +400,7 @@ def _choose(devices: Sequence[Device], wanted: int | str | None) -> Device:
         found.sort(key=lambda device: device.name.casefold() != part)
     if not found:
         names = ", ".join(f"{device.index} {device.name}" for device in devices)
-        raise _AbsentError(f'no input device "{wanted}"; there are: {names}')
+        raise AbsentError(f'no input device "{wanted}"; there are: {names}')
     return found[0]
 
 

@@ -89,9 +89,8 @@ def test_single_drums_label_themselves(tmp_path):
     assert max(kicks[::2]) < 0.6 < 0.9 < min(kicks[1::2])
     assert chunk.confidence == 1.0 and "complete" not in chunk.details
     assert chunk.stems == ("drums", "backing") and chunk.licence == "CC0"
-    mix, drums, backing = (
-        sf.read(tmp_path / "out" / f"{chunk.name}{stem}.flac")[0] for stem in ("", ".drums", ".backing")
-    )
+    files = [tmp_path / "out" / f"{chunk.name}{stem}.flac" for stem in ("", ".drums", ".backing")]
+    mix, drums, backing = (sf.read(file)[0] for file in files)
     assert np.allclose(mix, drums + backing, atol=1e-4)
     assert np.abs(backing).max() == pytest.approx(0.1, abs=1e-3)
 
@@ -106,7 +105,7 @@ def test_layers_are_one_hit(tmp_path):
 def test_what_may_be_an_echo_is_neither_hit_nor_silence(tmp_path):
     claps = [1.0 + k for k in range(9)]
     echoes = [time + 0.07 for time in claps]
-    folder = song(tmp_path / "song", clap=track("snare", [*claps, *echoes], [1.0] * 9 + [0.5] * 9))
+    folder = song(tmp_path / "song", clap=track("snare", [*claps, *echoes], [1.0] * 9 + [0.9] * 9))
     [chunk] = made(folder, tmp_path / "out")
     assert np.allclose(times_of(tmp_path / "out", chunk, "snare", least=0.0), claps, atol=0.004)
     assert np.allclose(times_of(tmp_path / "out", chunk, "snare"), sorted([*claps, *echoes]), atol=0.004)
@@ -118,7 +117,8 @@ def test_nothing_is_claimed_complete_while_a_mixed_track_sounds(tmp_path):
     beat = track("kick", kicks) + track("snare", snares)
     folder = song(tmp_path / "song", hats=track("hat_closed", HATS), beat=beat)
     alone, both = made(folder, tmp_path / "any")
-    assert both.details["start"] == pytest.approx(6.0, abs=0.11) and alone.seconds == both.details["start"]
+    assert 5.75 < both.details["start"] < 6.0  # between two hats
+    assert alone.seconds == pytest.approx(both.details["start"], abs=0.001)
     assert "complete" not in alone.details and both.details["complete"] == []
     assert not times_of(tmp_path / "any", alone, "kick") and len(times_of(tmp_path / "any", alone, "hihat")) > 15
     named = times_of(tmp_path / "any", both, "kick")
@@ -138,21 +138,20 @@ def test_nothing_is_claimed_complete_while_a_mixed_track_sounds(tmp_path):
 def test_parts_without_drums_are_backing_alone(tmp_path):
     folder = song(tmp_path / "song", kick=track("kick", [time for time in KICKS if time > 6.5]))
     chunks = made(folder, tmp_path / "out", seconds=6.0)
-    assert [(c.stems, c.seconds) for c in chunks] == [(("backing",), 6.0), (("drums", "backing"), 6.0)]
+    assert [c.stems for c in chunks] == [("backing",), ("drums", "backing")]
+    assert all(5.5 < c.seconds < 6.5 for c in chunks) and sum(c.seconds for c in chunks) == pytest.approx(SECONDS)
     assert not times_of(tmp_path / "out", chunks[0], "kick")
 
 
 @pytest.mark.parametrize(
     ("name", "audio", "reason"),
     [("pluck", track("kick", KICKS), "none of its 2 tracks is one of drums"),
-     ("kick", track("kick", KICKS, seconds=9.0), "kick.wav lasts 9.0 s and bass.wav 12.0 s"),
-     ("kick", np.zeros(round(SECONDS * RATE)), "silent")],
+     ("kick", track("kick", KICKS[:9], seconds=9.0), r"kick.wav lasts 9.0 s and bass.wav 12.0 s"),
+     ("kick", track("kick", []), "silent")],
 )  # fmt: skip
 def test_what_is_no_song_is_refused_with_the_reason(tmp_path, name, audio, reason):
-    folder = song(tmp_path / "song", **{name: np.concatenate([audio, np.zeros(max(0, round(SECONDS * RATE) - len(audio)))])
-                                        if "lasts" not in reason else audio})  # fmt: skip
     with pytest.raises(ValueError, match=reason):
-        made(folder, tmp_path / "out")
+        made(song(tmp_path / "song", **{name: audio}), tmp_path / "out")
 
 
 def test_a_broken_track_is_named(tmp_path):
@@ -186,7 +185,8 @@ def test_the_command_goes_through_a_library(tmp_path, capfd):
 
 @pytest.mark.parametrize(
     ("table", "told"),
-    [("path,class\nkick.wav,kik\n", "line 2: no class of a track: 'kik'"), ("path,class\nkik.wav,kick\n", "no such track"),
+    [("path,class\nkick.wav,kik\n", "line 2: no class of a track: 'kik'"),
+     ("path,class\nkik.wav,kick\n", "no such track: kik.wav"),
      ("file,class\n", "lacks the columns path")],
 )  # fmt: skip
 def test_a_wrong_table_is_told(tmp_path, capsys, table, told):

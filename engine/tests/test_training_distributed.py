@@ -131,6 +131,19 @@ def test_a_killed_run_goes_on_and_ends_the_same(chunks, tmp_path):
         torch.testing.assert_close(value, expected[name], msg=name)
 
 
+def test_ctrl_c_ends_with_its_code_and_says_how_to_go_on(chunks, tmp_path, monkeypatch, capsys):
+    def press(task, batch, number):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.DrumTask, "on_train_batch_start", press)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        assert train.main(command(chunks, tmp_path / "stopped", 4)[2:]) == 130
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning has turned it off
+    assert "goes on" in capsys.readouterr().err
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(chunks, tmp_path, capsys):
     assert train.main(command(chunks, tmp_path / "odd", 12, "--devices", "2", "--strategy", "ddp")[2:]) == 2
     assert f"multiple of {BLOCK}" in capsys.readouterr().err

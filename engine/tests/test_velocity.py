@@ -92,7 +92,7 @@ def test_styles_are_read_from_songs_names():
 def test_layered_notes_are_one_hit():
     labels = [Label(1.0, "snare", 0.5, 3.0), Label(1.0, "kick", 1.0), Label(1.02, "snare", 0.9, 8.0),
               Label(1.06, "snare", 0.4, 1.0)]  # fmt: skip
-    assert electronic.layered(labels) == [labels[1], Label(1.0, "snare", 0.9, 8.0), labels[3]]
+    assert layered(labels) == [labels[1], Label(1.0, "snare", 0.9, 8.0), labels[3]]
 
 
 def test_electronic_songs_are_scored_by_style(tiny_path, tmp_path, capsys):

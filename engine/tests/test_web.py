@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from stage import ROOT, SONG, Script, detector, drums, model, run, tiny, until
 from dance import DanceError, Detector, Engine, Read, Settings, SoundFile, SourceError, SpecError
 from dance.commands.monitor import in_turn
 from dance.features import log_mel
-from dance.microphone import Device
+from dance.microphone import AbsentError, Device
 from dance.sources import Source
 from dance.web import server
 from dance.web.access import Access
@@ -342,13 +343,13 @@ def test_choosing_a_device_ends_the_engine(monitor: Monitor, engine: Engine) -> 
         assert not engine.wait(0)
         one.send(type="device", name="USB")
         assert engine.wait(60)
-        assert monitor.chosen == "USB"
+        assert monitor.take_choice() == "USB"
         with monitor.engine(Endless(drums(), "USB"), detector()):
-            assert monitor.chosen is None
+            assert monitor.take_choice() is None
             assert one.get("session")["source"] == "USB"
 
 
-def test_devices_in_turn_and_back_again(monitor: Monitor) -> None:
+def test_devices_in_turn_and_back_again() -> None:
     heard = []
 
     def hear(device: str | None) -> None:
@@ -356,14 +357,60 @@ def test_devices_in_turn_and_back_again(monitor: Monitor) -> None:
         if device == "broken":
             raise SourceError("broken")
         monitor.engine(Script(), detector())
-        monitor._content.chosen = {1: "USB", 2: "broken"}.get(len(heard))
+        if name := {1: "USB", 2: "broken"}.get(len(heard)):
+            assert monitor._content.answer({"type": "device", "name": name}) is None
 
-    in_turn(hear, None, monitor)
-    assert heard == [None, "USB", "broken", "USB"]
-    with pytest.raises(SourceError):
-        in_turn(hear, "broken", monitor)
-    with pytest.raises(SourceError):
-        in_turn(hear, "broken", None)
+    names = [*DEVICES, Device(2, "broken", 1, 44100, False)]
+    with Monitor(port=0, devices=lambda: names) as monitor:
+        in_turn(hear, None, monitor)
+        assert heard == [None, "USB", "broken", "USB"]
+        with pytest.raises(SourceError):
+            in_turn(hear, "broken", monitor, patient=True)  # waiting would not mend it
+        with pytest.raises(SourceError):
+            in_turn(hear, "broken", None, patient=True)
+
+
+def test_a_device_that_is_not_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says so, and another one can be chosen as soon as there is one."""
+    monkeypatch.setattr("dance.commands.monitor._WAIT_SECONDS", 0.01)
+    names, heard = [], []
+
+    def hear(device: str | None) -> None:
+        if device not in [device.name for device in names]:
+            raise AbsentError(f'no input device "{device}"')
+        heard.append(device)
+        monitor.engine(Script(), detector())
+
+    with Monitor(port=0, devices=lambda: names) as monitor, page(monitor.url) as one:
+        with pytest.raises(AbsentError):
+            in_turn(hear, "USB", monitor)
+        listening = threading.Thread(target=in_turn, args=(hear, "USB", monitor), kwargs={"patient": True})
+        listening.start()
+        waiting = one.get("waiting")
+        assert waiting["text"] == 'no input device "USB"; waiting for it'
+        assert (waiting["devices"], waiting["switchable"]) == ([], True)
+        names.append(DEVICES[0])
+        assert one.get("waiting")["devices"] == ["built in"]
+        with page(monitor.url) as late:
+            assert late.get("waiting")["devices"] == ["built in"]
+        one.send(type="device", name="built in")
+        assert one.get("session")
+        one.get("tick")
+        listening.join(60)
+        assert heard == ["built in"]
+
+
+def test_a_device_that_appears_is_heard_without_a_choice(monkeypatch: pytest.MonkeyPatch, monitor: Monitor) -> None:
+    monkeypatch.setattr("dance.commands.monitor._WAIT_SECONDS", 0.01)
+    attempts = []
+
+    def hear(device: str | None) -> None:
+        attempts.append(device)
+        if len(attempts) < 4:
+            raise AbsentError("unplugged")
+
+    in_turn(hear, None, monitor, patient=True)
+    assert attempts == [None] * 4
 
 
 # What can go wrong
@@ -623,7 +670,74 @@ def test_devices_saving_and_mistakes_in_the_browser(browser: Any, monitor: Monit
         until(lambda: word(browser) == "<b>mind</b> this")
         browser.find_element("css selector", "#device option[value=USB]").click()
         assert engine.wait(60)
-    assert monitor.chosen == "USB"
+    assert monitor.take_choice() == "USB"
+    monitor.wait("no input device", 0)
+    until(lambda: state(browser) == "no input device")
+    options = "return [...document.querySelectorAll('#device option')].map(option => option.textContent)"
+    assert browser.execute_script(options) == ["choose an input", "built in", "USB"]
+    browser.find_element("css selector", "#device option[value='built in']").click()
+    until(lambda: monitor.wait("no input device", 0.01) == "built in")
+    with monitor.engine(Endless(drums(), "built in"), detector()):
+        until(lambda: state(browser) == "listening")
+        until(lambda: browser.execute_script(options) == ["built in", "USB"])
+
+
+# A page of which a script is the clock and the server: frames of a thousand made-up ticks are drawn one by one.
+DRAW = """
+window.requestAnimationFrame = () => 0;
+socket.onmessage = null;
+let operations = 0;
+for (const name of ["fillRect", "clearRect", "strokeRect", "drawImage", "putImageData", "arc", "lineTo", "moveTo", "fill",
+                    "stroke", "beginPath", "closePath", "save", "restore", "clip", "setTransform", "setLineDash"]) {
+  const own = CanvasRenderingContext2D.prototype[name];
+  CanvasRenderingContext2D.prototype[name] = function (...all) { operations += 1; return own.apply(this, all); };
+}
+const text = count => btoa("x".repeat(count));
+let frame = newest, now = before;
+function step(seen) {  // a sixtieth of a second: every lane is hit 10 times a second
+  const hits = Math.random() < 1 / 6 ? lanes.map((_, i) => [i, .7, (frame - base) * session.hop * session.rate, .9, .02]) : [];
+  const count = frame % 5 < 3 ? 2 : 1, frames = Array.from({length: count}, () => ++frame - base);
+  HEAR.tick({type: "tick", frames, mel: text(count * session.bands), onset: text(count * lanes.length), hits,
+    presence: lanes.map(() => .5), peak: .5, clipped: 0, heard: frame / 100, events: frame, lost: 0, busy: .01,
+    running: true});
+  now += 1000 / 60;
+  if (seen) paint(now);
+  writeFigures();
+}
+const held = () => ({hits: Math.max(...lanes.map(lane => lane.hits.length)), latencies: latencies.length,
+  borders: borders.length, nodes: document.getElementsByTagName("*").length,
+  activations: Math.max(...lanes.map(lane => lane.activation.length))});
+function most(steps, seen) {
+  const all = {operations: 0};
+  for (let i = 0; i < steps; i++) {
+    operations = 0;
+    step(seen);
+    for (const [name, value] of Object.entries({...held(), operations})) all[name] = Math.max(all[name] ?? 0, value);
+  }
+  return all;
+}
+"""
+
+
+def test_a_frame_takes_no_more_work_than_the_ones_before(browser: Any, monitor: Monitor) -> None:
+    """Once the picture is full, neither the operations of a frame nor what is kept between frames grows."""
+    with monitor.engine(Endless(drums()), detector()):
+        browser.get(monitor.url)
+        until(lambda: number(browser, "hits-kick") >= 1)
+        script = "return [most(1000, true), most(1000, true), most(1000, true), most(5000, false), most(1000, true)]"
+        filled, *later, hidden, again = browser.execute_script(DRAW + script)
+    width = 930 / 1.3  # CSS pixels by those that a frame takes: an activation is drawn for each
+    assert 500 < filled["operations"] < 3 * (width + 200)
+    for after in (*later, again):
+        # Hits come at random: a few more of them may be in sight, at three operations each.
+        assert after["operations"] < filled["operations"] + 3 * 3 * 60
+        assert after["hits"] < 200
+    for after in (*later, hidden, again):
+        assert {name: after[name] for name in ("nodes", "borders", "activations")} == {
+            name: filled[name] for name in ("nodes", "borders", "activations")
+        }
+        assert after["latencies"] <= 200
+    assert hidden["hits"] < 20.48 * 10 * 2  # of the 20 seconds that are kept, though nothing was drawn
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, monitor: Monitor, engine: Engine) -> None:
@@ -660,3 +774,25 @@ def test_another_device_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
         assert len(re.findall(r"s heard", errors)) == 2
+
+
+def test_a_sound_server_that_comes_later(tmp_path: Path) -> None:
+    """Without any device the page is there and says so; when one appears, it is heard."""
+    microphone = pytest.importorskip("test_microphone", reason="needs PyAudio")
+    if microphone.missing:
+        pytest.skip(f"needs {', '.join(microphone.missing)} (apt-get install pulseaudio)")
+    with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
+        environment = {name: folder for name in ("XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH")}
+        environment["PULSE_SERVER"] = f"unix:{folder}/native"
+        with (
+            command("listen", "--device", "pulse", "--model", tiny(), "--web", "0", **environment) as process,
+            page(announced(process)) as one,
+        ):
+            assert one.get("waiting")["text"].endswith("waiting for it")
+            assert process.stderr.readline().endswith("waiting for it\n")
+            with contextlib.closing(microphone.Pulse(Path(folder), 44100)):
+                assert one.get("session")["source"] == "pulse"
+                one.get("tick", lambda tick: tick["heard"] > 0.5)
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=60)
+                assert process.returncode == 130

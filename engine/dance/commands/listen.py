@@ -80,8 +80,8 @@ def run(options: argparse.Namespace) -> int:
     def open_source(device: int | str | None) -> Microphone | raw.RawInput:
         if options.stdin:
             return raw.RawInput(options.stdin, options.rate or network.spec.sample_rates[0])
-        if device != options.device:  # chosen in the page: one that cannot be had gives way to the one before it
-            Microphone(device, rates, period=frames).close()
+        if page:  # which says what is missing, and lets one choose another, where a microphone would wait by itself
+            Microphone(device, rates, period=frames, tell=lambda _: None).close()
         return Microphone(device, rates, period=frames, reconnect=not options.no_reconnect, tell=tell)
 
     def hear_one(device: int | str | None) -> None:
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         outputs.from_options(options, network) as out,
         monitor.from_options(options, None if options.stdin else list_devices) or nullcontext() as page,
     ):
-        monitor.in_turn(hear_one, options.device, page)
+        monitor.in_turn(hear_one, options.device, page, patient=not options.no_reconnect)
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, SpecError
-from ..microphone import Device
+from ..microphone import AbsentError, Device
 from ..web import PORT, SETTINGS
 from .common import say
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..web.monitor import Monitor
 
 _LOOPBACK = "127.0.0.1"
+_WAIT_SECONDS = 1.0  # until a device that is not there is looked for again
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -51,25 +52,44 @@ def from_options(
     return monitor
 
 
-def in_turn(hear: Callable[[int | str | None], None], device: int | str | None, monitor: "Monitor | None") -> None:
+def in_turn(
+    hear: Callable[[int | str | None], None],
+    device: int | str | None,
+    monitor: "Monitor | None",
+    *,
+    patient: bool = False,
+) -> None:
     """Hear `device`, then whatever is chosen in the page; one that fails gives way to the one before it.
+
+    With `patient`, a device that is not there, and has none before it, is waited for; the page says so, and another one
+    may be chosen there.
 
     Raises
     ------
     SourceError
-        If there is none before it.
+        If a device fails, has none before it and waiting would not mend it.
     """
-    former = device
+    former, told = device, ""
     while True:
         try:
             hear(device)
         except SourceError as error:
-            if monitor is None or device == former:
+            if monitor is None:
                 raise
-            say(error)
-            monitor.tell(error)
-            device = former
+            if device != former:
+                say(error)
+                monitor.tell(error)
+                device = former
+                continue
+            if not (patient and isinstance(error, AbsentError)):
+                raise
+            problem = f"{error}; waiting for it"
+            if problem != told:
+                say(problem)
+                told = problem
+            device = monitor.wait(problem, _WAIT_SECONDS) or former
         else:
-            if monitor is None or monitor.chosen is None:
+            choice = monitor.take_choice() if monitor else None
+            if choice is None:
                 return
-            former, device = device, monitor.chosen
+            former, device, told = device, choice, ""

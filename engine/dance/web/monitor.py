@@ -1,8 +1,8 @@
 """The monitor: engines, one after the other, on a page that shows and sets them.
 
 Messages are JSON objects with a ``type``. To the page: ``session`` (another engine: its clock begins anew),
-``settings`` (when they have changed), ``tick`` (60 times a second), ``devices``, ``saved``, ``missed`` (this page was
-too slow for so many messages) and ``error``. From the page: ``label`` and ``offset`` (change a setting), ``reset``,
+``settings`` (when they have changed), ``tick`` (60 times a second), ``waiting`` (there is nothing to hear: why, and what
+could be heard instead), ``devices``, ``saved``, ``missed`` (this page was too slow for so many messages) and ``error``. From the page: ``label`` and ``offset`` (change a setting), ``reset``,
 ``save``, ``devices`` and ``device`` (hear another one).
 
 Contents
@@ -19,7 +19,7 @@ from typing import Self
 
 from ..detector import Detector
 from ..engine import Engine
-from ..errors import SpecError
+from ..errors import SourceError, SpecError
 from ..events import Event
 from ..microphone import Device
 from ..settings import LabelSettings, Settings
@@ -49,15 +49,12 @@ class Monitor:
     save_to : path
         File that the page's "save" writes; the page cannot name another.
     devices : callable, optional
-        Returns the devices among which the page lets one choose; see `chosen`.
+        Returns the devices among which the page lets one choose; see `take_choice`.
 
     Attributes
     ----------
     url : str
         Address of the page.
-    chosen : str or None
-        Name of the device that was chosen in the page since the last engine was made. The running engine's source
-        is closed then, and so the engine ends: open that device and make another engine.
 
     Raises
     ------
@@ -79,15 +76,37 @@ class Monitor:
         self._server = Server(self._content, access, port)
         self.url = access.url(self._server.port)
 
-    @property
-    def chosen(self) -> str | None:  # noqa: D102
-        return self._content.chosen
-
     def engine(self, source: Source, detector: Detector, on_event: Callable[[Event], None] | None = None) -> Engine:
         """Return the `Engine` of these arguments, and show it from now on."""
         session = Session(source, detector, on_event)
         self._content.show(session)
         return session.engine
+
+    def take_choice(self) -> str | None:
+        """Return the name of the device chosen in the page since the last engine was made, once; None if there is none.
+
+        When one is chosen, the running engine's source is closed, and so the engine ends: open that device and make
+        another engine.
+        """
+        return self._content.take_choice()
+
+    def wait(self, problem: object, seconds: float) -> str | None:
+        """Show why there is nothing to hear and which devices there are, and wait for a choice.
+
+        Parameters
+        ----------
+        problem : object
+            Shown until the next engine is made.
+        seconds : float
+            To wait at most; then look yourself whether there is something to hear, and come back if not.
+
+        Returns
+        -------
+        str or None
+            What `take_choice` returns, as soon as it is something.
+        """
+        self._content.wait(str(problem), seconds)
+        return self.take_choice()
 
     def tell(self, problem: object) -> None:
         """Show a problem in the page."""
@@ -109,11 +128,14 @@ class _Content:
 
     def __init__(self, save_to: Path, devices: Callable[[], Sequence[Device]] | None) -> None:
         self.page = files(__package__).joinpath("page.html").read_bytes()
-        self.chosen: str | None = None
         self._save_to, self._devices = save_to, devices
         self._session: Session | None = None
         self._first: Settings | None = None
         self._shown: tuple[Session | None, Settings | None] = (None, None)
+        self._waiting: Message | None = None  # what is shown instead of a session
+        self._waiting_shown: Message | None = None
+        self._choice: str | None = None
+        self._chose = threading.Event()
         # Settings are read, changed and written back, for several pages at once.
         self._lock = threading.Lock()
 
@@ -124,26 +146,50 @@ class _Content:
                 session.engine.configure(self._session.engine.settings)
             else:
                 self._first = session.engine.settings
-            self.chosen = None
+            self._waiting = None
             self._session = session
+            self._forget_choice()
+
+    def wait(self, problem: str, seconds: float) -> None:
+        """Show that there is nothing to hear, until something is chosen, for so long at most."""
+        try:
+            devices = self._device_names()
+        except SourceError:  # the sound system itself is what is missing
+            devices = []
+        self._waiting = {
+            "type": "waiting",
+            "text": problem,
+            "devices": devices,
+            "switchable": self._devices is not None,
+        }
+        self._chose.wait(seconds)
+
+    def take_choice(self) -> str | None:
+        """Return what was chosen, once."""
+        with self._lock:
+            choice = self._choice
+            self._forget_choice()
+            return choice
 
     def greet(self) -> list[Message]:
         """See `Content.greet`."""
-        session = self._session
-        return [self._describe(session), session.settings()] if session else []
+        session, waiting = self._session, self._waiting
+        messages = [self._describe(session), session.settings()] if session else []
+        return [*messages, waiting] if waiting else messages
 
     def beat(self) -> list[Message]:
         """See `Content.beat`."""
-        session = self._session
+        session, waiting = self._session, self._waiting
+        before, self._waiting_shown = self._waiting_shown, waiting
+        messages = [waiting] if waiting and waiting != before else []
         if not session:
-            return []
+            return messages
         shown, self._shown = self._shown, (session, session.engine.settings)
-        messages = []
         if session is not shown[0]:
             messages.append(self._describe(session))
         if self._shown != shown:
             messages.append(session.settings())
-        return [*messages, session.tick()]
+        return messages if waiting else [*messages, session.tick()]
 
     def answer(self, message: Message) -> Message | None:
         """See `Content.answer`."""
@@ -191,5 +237,11 @@ class _Content:
         if name not in self._device_names():
             raise SpecError(f'no input device "{name}" any more')
         with self._lock:
-            self.chosen = name
-            self._present().end()
+            self._choice = name
+            self._chose.set()
+            if self._session:
+                self._session.end()
+
+    def _forget_choice(self) -> None:
+        self._choice = None
+        self._chose.clear()
