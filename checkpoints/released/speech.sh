@@ -36,5 +36,5 @@ for language in ar cs en en_GB es he hu id it lt ml nb nl nn pt_BR ru tn uk; do
 done
 for language in '' _ca _el _es _lt _nl _ro; do
     find "$share/tuxpaint/stamps" -name "*_desc$language.ogg" -not -path "*/music/*" | sort |
-        join "tuxpaint${language:-_en}" "Tux Paint stamps, spoken descriptions ${language#_}" GPL-2.0-or-later
+        join "tuxpaint${language:-_en}" "Tux Paint stamps descriptions ${language:-_en}" GPL-2.0-or-later
 done

@@ -1,9 +1,10 @@
 """The monitor: engines, one after the other, on a page that shows and sets them.
 
 Messages are JSON objects with a ``type``. To the page: ``session`` (another engine: its clock begins anew),
-``settings`` (when they have changed), ``tick`` (60 times a second), ``waiting`` (there is nothing to hear: why, and what
-could be heard instead), ``devices``, ``saved``, ``missed`` (this page was too slow for so many messages) and ``error``. From the page: ``label`` and ``offset`` (change a setting), ``reset``,
-``save``, ``devices`` and ``device`` (hear another one).
+``settings`` (when they have changed), ``tick`` (60 times a second), ``waiting`` (there is nothing to hear: why, and
+what could be heard instead), ``devices``, ``saved``, ``missed`` (this page was too slow for so many messages) and
+``error``. From the page: ``label`` and ``offset`` (change a setting), ``reset``, ``save``, ``devices`` and ``device``
+(hear another one).
 
 Contents
 --------
