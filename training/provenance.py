@@ -25,8 +25,11 @@ def licences(manifests: Iterable[Path]) -> dict[str, str]:
     return {source: ", ".join(sorted(names)) for source, names in result.items()}
 
 
+LONG = 0.1  # hours: shorter recordings share a row with others of their licence
+
+
 def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
-    """Return two tables: songs and recordings by hours, one-shots and soundfonts by chunks."""
+    """Return two tables: songs and recordings by hours, short ones together; one-shots and soundfonts by licence."""
     hours: dict[tuple[str, str], float] = defaultdict(float)
     sounds: dict[str, int] = defaultdict(int)
     for chunk in chunks:
@@ -35,11 +38,20 @@ def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
         for source in {*kit.values(), *chunk.details.get("soundfonts", ())}:
             sounds[source] += 1
     lines = ["| songs and recordings | labels by | hours | licence |", "| --- | --- | --- | --- |"]
+    short: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for (source, method), time in sorted(hours.items(), key=lambda item: -item[1]):
-        lines.append(f"| {source} | {method} | {time:.2f} | {known.get(source, 'unknown')} |")
-    lines += ["", "| one-shots and soundfonts | chunks | licence |", "| --- | --- | --- |"]
-    for source, count in sorted(sounds.items(), key=lambda item: (known.get(item[0], "unknown"), item[0])):
-        lines.append(f"| {source} | {count} | {known.get(source, 'unknown')} |")
+        licence = known.get(source, "unknown")
+        if time < LONG:
+            short[licence, method][source] = time
+        else:
+            lines.append(f"| {source} | {method} | {time:.2f} | {licence} |")
+    for (licence, method), times in sorted(short.items()):
+        lines.append(f"| {'; '.join(sorted(times))} | {method} | {sum(times.values()):.2f} | {licence} |")
+    lines += ["", "| licence | one-shots and soundfonts (chunks that sound with them) |", "| --- | --- |"]
+    shelves: dict[str, list[str]] = defaultdict(list)
+    for source, count in sorted(sounds.items()):
+        shelves[known.get(source, "unknown")].append(f"{source} ({count})")
+    lines += [f"| {licence} | {', '.join(names)} |" for licence, names in sorted(shelves.items())]
     return "\n".join(lines)
 
 

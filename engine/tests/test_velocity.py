@@ -11,7 +11,7 @@ pytest.importorskip("pyroomacoustics")
 from benchmarks import electronic, velocity  # noqa: E402
 from dance import FeatureSpec  # noqa: E402
 from dance.features import log_mel  # noqa: E402
-from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest  # noqa: E402
+from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, layered  # noqa: E402
 from labelgen.patterns import STYLES  # noqa: E402
 from training.loss import DrumLoss, disorder, targets  # noqa: E402
 from training.train import TrainConfig  # noqa: E402
