@@ -38,8 +38,8 @@ from training.score import Count, match
 from training.train import DrumTask
 from training.tuning import Clip, Tuning, activations, cut, read_clip, tune
 
-SHARES = (0.5, 0.75)
-"""How far to go without other music to rehearse, and with it; `meta/log.md` has the figures."""
+SHARE = 0.5
+"""How far to go: on other music nothing was lost then, and beyond it something was; `meta/log.md` has the figures."""
 REHEARSED, MEASURED = 120, 24  # most chunks of other sets to listen to, and to measure on
 
 Counts = dict[str, Count]
@@ -203,8 +203,8 @@ def parser() -> argparse.ArgumentParser:
         help="sets of chunks of other music, to be heard as before; a part is measured on")  # fmt: skip
     add("--only", nargs="+", choices=LABELS, default=[], metavar="LABEL",
         help="the album's files hold these labels and say nothing about others (default: all)")  # fmt: skip
-    add("--share", type=share, metavar="0..1", help="how far to go from the released weights to the tuned ones "
-        f"(default: {SHARES[0]}, with --rehearse {SHARES[1]})")  # fmt: skip
+    add("--share", type=share, default=SHARE, metavar="0..1", help="how far to go from the released weights to the "
+        "tuned ones (default: %(default)s)")  # fmt: skip
     add("--steps", type=positive(int), default=Tuning.steps,
         help="of each of three trainings (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
@@ -230,7 +230,7 @@ def finetune(args: argparse.Namespace) -> str | None:
         rest += [read_clip(folder, chunk, spec) for chunk in measured]
     tuning = Tuning(
         steps=args.steps,
-        share=args.share or SHARES[bool(others)],
+        share=args.share,
         delay=task.config.delay,
         positive=task.config.positive,
         seed=args.seed,
