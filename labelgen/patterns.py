@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pretty_midi
-from tqdm import tqdm
+
+from labelgen.songs import add_song_options, write_songs
 
 KICK, SNARE, CLAP, CLOSED, OPEN, RIDE, CRASH, TOM_LOW, TOM_HIGH, SHAKER, COWBELL, CONGA = (
     36, 38, 39, 42, 46, 51, 49, 45, 50, 70, 56, 63)  # fmt: skip
@@ -190,24 +191,13 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python labelgen/patterns.py --songs 200 --out data/midi/patterns\n"
         "styles: " + ", ".join(STYLES),
     )
-    add = result.add_argument
-    add("--out", type=Path, default=Path("data/midi/patterns"), help="folder for the files (%(default)s)")
-    add("--songs", type=int, default=120, help="number of songs, styles in turn (default: %(default)s)")
-    add("--seconds", type=float, default=60.0, help="length of a song (default: %(default)s)")
-    add("--seed", type=int, default=0, help="decides every choice (default: %(default)s)")
+    add_song_options(result, Path("data/midi/patterns"), 60.0)
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    args = parser().parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    names = list(STYLES)
-    for number in tqdm(range(args.songs), unit="song"):
-        name = names[number % len(names)]
-        rng = np.random.default_rng([args.seed, number])
-        path = args.out / f"{name.replace(' ', '-')}-{args.seed}-{number:04d}.mid"
-        compose(STYLES[name], args.seconds, rng).write(str(path))
+    write_songs(parser().parse_args(argv), STYLES, compose)
     return 0
 
 

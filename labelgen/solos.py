@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pretty_midi
-from tqdm import tqdm
+
+from labelgen.songs import add_song_options, write_songs
 
 TEMPO = (60.0, 190.0)
 SECTION = 4  # bars, after which players change what they do
@@ -351,24 +352,13 @@ def parser() -> argparse.ArgumentParser:
         "  python labelgen/midi.py data/midi/solos --drumless --stems --out data/chunks/solos\n"
         "styles: " + ", ".join(STYLES),
     )
-    add = result.add_argument
-    add("--out", type=Path, default=Path("data/midi/solos"), help="folder for the files (%(default)s)")
-    add("--songs", type=int, default=120, help="number of songs, styles in turn (default: %(default)s)")
-    add("--seconds", type=float, default=40.0, help="length of a song (default: %(default)s)")
-    add("--seed", type=int, default=0, help="decides every choice (default: %(default)s)")
+    add_song_options(result, Path("data/midi/solos"), 40.0)
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    args = parser().parse_args(argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    names = list(STYLES)
-    for number in tqdm(range(args.songs), unit="song"):
-        name = names[number % len(names)]
-        rng = np.random.default_rng([args.seed, number])
-        path = args.out / f"{name.replace(' ', '-')}-{args.seed}-{number:04d}.mid"
-        compose(STYLES[name], args.seconds, rng).write(str(path))
+    write_songs(parser().parse_args(argv), STYLES, compose)
     return 0
 
 
