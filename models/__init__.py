@@ -9,6 +9,7 @@ from typing import Any
 
 from models.base import DrumNet
 from models.convtcn import ConvTCN, ConvTCNConfig
+from models.ensemble import Ensemble
 from models.gru import GRU, GRUConfig
 from models.tcn import TCN, TCNConfig
 
@@ -20,13 +21,24 @@ ARCHITECTURES: dict[str, tuple[type[Any], type[DrumNet]]] = {
 
 
 def build(architecture: str, **sizes: Any) -> DrumNet:
-    """Return a fresh network; `sizes` are fields of the architecture's config.
+    """Return a fresh network.
+
+    Parameters
+    ----------
+    architecture : str
+        A name in `ARCHITECTURES`, or "ensemble".
+    sizes
+        Fields of the architecture's config; for an ensemble ``members``, a sequence of dicts with the
+        ``architecture`` and sizes of each, and the sizes that all of them share.
 
     Raises
     ------
     ValueError
         If the architecture or a size is unknown.
     """
+    if architecture == "ensemble":
+        members = sizes.pop("members", ())
+        return Ensemble([build(**{**sizes, **member}) for member in members])
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}")
     config, network = ARCHITECTURES[architecture]

@@ -2,7 +2,8 @@
 
 The level tells the timbre, the rise the attack, and the difference from a running mean finds drums in
 mixes that are dark or loud throughout. Frames are in dB as `dance.features.LogMel` gives them; silence
-maps to 0.
+maps to 0. While a stream is younger than the mean's time constant, the mean is that of all frames so far: a
+network that learns from crops of a few seconds meets the same means in a stream of hours.
 
 Contents
 --------
@@ -10,6 +11,7 @@ Frontend
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 SILENCE_DB = -100.0
@@ -32,25 +34,26 @@ class Frontend(nn.Module):
         self.decay = 1 - 1 / mean_frames
 
     def init_state(self, batch: int) -> list[Tensor]:
-        """Return the state of a stream in silence: last level and running mean."""
-        return [torch.zeros(batch, self.bands), torch.zeros(batch, self.bands)]
+        """Return the state before a stream: the last level; the decayed sums of all levels and of their weights."""
+        return [torch.zeros(batch, self.bands), torch.zeros(batch, self.bands + 1)]
 
     def forward(self, frames: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return inputs and the next state; any number of frames, in a row equal to one by one."""
-        last, mean = state
+        last, sums = state
         level = (frames - SILENCE_DB) / SCALE_DB
         before = torch.cat([last[:, None], level[:, :-1]], dim=1)
         rise = torch.relu(level - before)
-        means = self._running_mean(level, mean)
-        return torch.cat([level, 2 * rise, level - means], dim=-1), [level[:, -1], means[:, -1]]
+        sums = self._decayed_sums(F.pad(level, (0, 1), value=1.0), sums)
+        means = sums[:, :, :-1] / sums[:, :, -1:]
+        return torch.cat([level, 2 * rise, level - means], dim=-1), [level[:, -1], sums[:, -1]]
 
-    def _running_mean(self, level: Tensor, mean: Tensor) -> Tensor:
-        time = level.shape[1]
+    def _decayed_sums(self, values: Tensor, before: Tensor) -> Tensor:
+        time = values.shape[1]
         if time == 1:
-            return self.decay * mean[:, None] + (1 - self.decay) * level
+            return self.decay * before[:, None] + (1 - self.decay) * values
         # the recursion unrolled: a lower triangular matrix of decays, fast for training's short crops
-        lag = torch.arange(time, device=level.device)
+        lag = torch.arange(time, device=values.device)
         power = lag[:, None] - lag[None, :]
         weights = torch.where(power >= 0, (1 - self.decay) * self.decay ** power.clamp(min=0).float(), 0.0)
         start = self.decay ** (lag + 1).float()
-        return torch.einsum("tu,bun->btn", weights, level) + start[None, :, None] * mean[:, None]
+        return torch.einsum("tu,bun->btn", weights, values) + start[None, :, None] * before[:, None]

@@ -13,10 +13,12 @@ Streaming, streaming
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import DrumNet, Heads
 from models.convtcn import ConvTCN
+from models.ensemble import Ensemble
 from models.frontend import SCALE_DB, SILENCE_DB, Frontend
 from models.tcn import TCN
 
@@ -36,7 +38,7 @@ class Streaming(nn.Module, ABC):
 @torch.no_grad()
 def streaming(network: DrumNet) -> Streaming:
     """Return the step of a trained network; an architecture without a form of its own takes its usual one."""
-    forms = {TCN: StreamingTCN, ConvTCN: StreamingConvTCN}
+    forms = {TCN: StreamingTCN, ConvTCN: StreamingConvTCN, Ensemble: StreamingEnsemble}
     return forms.get(type(network), StreamingAny)(network.eval()).eval()
 
 
@@ -64,11 +66,11 @@ class FrontendStep(nn.Module):
         super().__init__()
         self.decay = frontend.decay
 
-    def forward(self, frame: Tensor, last: Tensor, mean: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, frame: Tensor, last: Tensor, sums: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the three inputs [1, bands] and the next state."""
         level = (frame - SILENCE_DB) / SCALE_DB
-        mean = self.decay * mean + (1 - self.decay) * level
-        return [level, 2 * torch.relu(level - last), level - mean], [level, mean]
+        sums = self.decay * sums + (1 - self.decay) * F.pad(level, (0, 1), value=1.0)
+        return [level, 2 * torch.relu(level - last), level - sums[:, :-1] / sums[:, -1:]], [level, sums]
 
 
 class StackStep(nn.Module):
@@ -143,7 +145,7 @@ class StreamingTCN(Streaming):
 
     def __init__(self, network: TCN) -> None:
         super().__init__()
-        self.bands = network.bands
+        self.bands, self.first = network.bands, network.frontend.init_state(1)
         self.frontend = FrontendStep(network.frontend)
         weight, bias = folded(network.stem.conv, network.norm)
         self.register_buffer("weight", weight.permute(2, 1, 0).flatten(0, 1).float().contiguous())
@@ -153,13 +155,12 @@ class StreamingTCN(Streaming):
 
     def init_state(self) -> list[Tensor]:
         """See `Streaming`."""
-        bands = torch.zeros(1, self.bands)
-        return [bands, bands.clone(), torch.zeros(1, 6 * self.bands), self.stack.init_state()]
+        return [*self.first, torch.zeros(1, 6 * self.bands), self.stack.init_state()]
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """See `Streaming`."""
-        last, mean, stem, stack = state
-        inputs, following = self.frontend(frame, last, mean)
+        last, sums, stem, stack = state
+        inputs, following = self.frontend(frame, last, sums)
         three = torch.cat([stem, *inputs], dim=1)
         x, stack = self.stack(torch.relu(torch.addmm(self.bias, three, self.weight)), stack)
         return (*self.heads(torch.relu(x)), *following, three[:, 3 * self.bands :], stack)
@@ -170,7 +171,7 @@ class StreamingConvTCN(Streaming):
 
     def __init__(self, network: ConvTCN) -> None:
         super().__init__()
-        self.bands = network.bands
+        self.bands, self.first = network.bands, network.frontend.init_state(1)
         self.frontend = FrontendStep(network.frontend)
         self.patches = network.patches
         self.join = nn.Linear(network.join.in_channels, network.join.out_channels)
@@ -181,19 +182,42 @@ class StreamingConvTCN(Streaming):
 
     def init_state(self) -> list[Tensor]:
         """See `Streaming`."""
-        bands = torch.zeros(1, self.bands)
-        return [bands, bands.clone(), *(patch.init_state(1) for patch in self.patches), self.stack.init_state()]
+        return [*self.first, *(patch.init_state(1) for patch in self.patches), self.stack.init_state()]
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """See `Streaming`."""
-        last, mean, *state = state
-        inputs, following = self.frontend(frame, last, mean)
+        last, sums, *state = state
+        inputs, following = self.frontend(frame, last, sums)
         x = torch.cat(inputs, dim=1).view(1, 3, 1, self.bands)
         for patch, past in zip(self.patches, state[:-1], strict=True):
             x, past = patch(x, past)
             following.append(past)
         x, stack = self.stack(self.join(x.flatten(1)), state[-1])
         return (*self.heads(torch.relu(x)), *following, stack)
+
+
+class StreamingEnsemble(Streaming):
+    """`Ensemble.step`."""
+
+    def __init__(self, network: Ensemble) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(streaming(member) for member in network.members)
+
+    def init_state(self) -> list[Tensor]:
+        """See `Streaming`."""
+        return [state for member in self.members for state in member.init_state()]
+
+    def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """See `Streaming`."""
+        past, onsets, velocities, following = list(state), [], [], []
+        for member in self.members:
+            count = len(member.init_state())
+            onset, velocity, *after = member(frame, *past[:count])
+            past = past[count:]
+            onsets.append(onset)
+            velocities.append(velocity)
+            following += after
+        return (sum(onsets) / len(onsets), sum(velocities) / len(velocities), *following)
 
 
 def folded(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

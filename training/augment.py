@@ -45,6 +45,8 @@ class Augment:
         Share of crops whose loud moments push everything down, as bus compressors do.
     thin : float
         Share of crops without lows.
+    silence : float
+        Share of crops that begin in silence, as a stream does before the band starts.
     microphone : float
         Share of crops that a small speaker plays and a microphone hears across a room.
     audible_db : float
@@ -64,6 +66,7 @@ class Augment:
     room: float = 0.25
     squash: float = 0.3
     thin: float = 0.08
+    silence: float = 0.1
     microphone: float = 0.15
     audible_db: float = 0.0
 
@@ -226,7 +229,8 @@ def remix(
     mixed = _ringing(a + b, some(augment.room / 2), (5, 25), (0.15, 1.2), rng)
     mixed = _across_a_room(mixed, some(augment.microphone), rng)
     mixed = _squashed(mixed, some(augment.squash), rng)
-    level = _column(rng.uniform(*augment.level_db, count)) - _loudness(mixed)
+    loudest = rng.uniform(*augment.level_db, count)
+    level = _column(loudest) - _loudness(mixed)
     mixed = mixed * _power(level.clamp(max=60))
     if augment.dark:
         edge = np.where(rng.random(count) < augment.dark, rng.uniform(0.55, 0.97, count) * bands, 2 * bands)
@@ -236,11 +240,16 @@ def remix(
         edge = np.where(rng.random(count) < augment.thin, rng.uniform(0.04, 0.2, count) * bands, 0)
         below = (_column(edge) - torch.arange(bands)[None, None]).clamp(min=0)
         mixed = mixed * _power(-below * 3)
+    silent = _column(np.zeros(count)) > 0
+    if augment.silence:
+        until = np.where(rng.random(count) < augment.silence, rng.uniform(0.1, 0.6, count) * drums.shape[1], 0)
+        silent = torch.arange(drums.shape[1])[None, :, None] < _column(until)
+        mixed = torch.where(silent, torch.zeros(()), mixed)
     noisy = rng.random(count) < augment.noise
-    floor = np.where(noisy, rng.uniform(-95, -55, count), FLOOR_DB)
+    floor = np.where(noisy, np.minimum(rng.uniform(-95, -55, count), loudest - 20), FLOOR_DB)
     mixed = mixed + _power(_column(floor) + _tone(count, bands, 6.0, rng)) * _column(noisy)
     return {
         "frames": 10 * torch.log10(mixed + 1e-10),
-        "velocity": torch.where(gone, torch.zeros(()), velocity),
-        "heard": heard.to(velocity.dtype),
+        "velocity": torch.where(gone | silent, torch.zeros(()), velocity),
+        "heard": (heard | silent).to(velocity.dtype),
     }

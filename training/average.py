@@ -1,7 +1,8 @@
-"""Average the weights of checkpoints of one architecture, runs that began from a common one.
+"""Average the weights of checkpoints of one architecture, or the answers of any.
 
-Such runs lie in one basin, and their mean is often better than each (Wortsman et al., "Model soups",
-ICML 2022) at the cost of one. The result keeps the configuration of the first.
+Runs that began from a common one lie in one basin, and the mean of their weights is often better than each (Wortsman
+et al., "Model soups", ICML 2022) at the cost of one. With --answers the networks stay apart and are asked together
+(`models.ensemble`): better, at the cost of all. The result keeps the configuration of the first.
 """
 
 import argparse
@@ -32,14 +33,41 @@ def average(checkpoints: Sequence[Path]) -> dict[str, object]:
     return {"state_dict": mean, **{name: loaded[0][name] for name in kept}}
 
 
+def together(checkpoints: Sequence[Path]) -> dict[str, object]:
+    """Return weights and configuration of the ensemble, a checkpoint as any other.
+
+    Raises
+    ------
+    ValueError
+        If the networks hear other features, know other labels or answer after other delays.
+    """
+    loaded = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+    configs = [each["hyper_parameters"]["config"] for each in loaded]
+    for name in ("features", "labels", "delay"):
+        if any(config[name] != configs[0][name] for config in configs):
+            raise ValueError(f"the networks differ in {name}")
+    members = [{"architecture": config["architecture"], **config["sizes"]} for config in configs]
+    config = {**configs[0], "architecture": "ensemble", "sizes": {"members": members}}
+    weights = {
+        name.replace("network.", f"network.members.{number}.", 1): value
+        for number, each in enumerate(loaded)
+        for name, value in each["state_dict"].items()
+    }
+    version = loaded[0]["pytorch-lightning_version"]
+    return {"state_dict": weights, "hyper_parameters": {"config": config}, "pytorch-lightning_version": version}
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  python training/average.py checkpoints/a/last.ckpt checkpoints/b/last.ckpt --out mean.ckpt",
+        epilog="examples:\n"
+        "  python training/average.py checkpoints/a/last.ckpt checkpoints/b/last.ckpt --out mean.ckpt\n"
+        "  python training/average.py --answers tcn.ckpt convtcn.ckpt --out both.ckpt\n",
     )
     result.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT")
+    result.add_argument("--answers", action="store_true", help="average what the networks say, not their weights")
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result
 
@@ -48,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        torch.save(average(args.checkpoints), args.out)
+        torch.save((together if args.answers else average)(args.checkpoints), args.out)
     except (OSError, ValueError) as error:
         print(f"average: {error}", file=sys.stderr)
         return 2

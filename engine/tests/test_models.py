@@ -5,14 +5,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from models import ARCHITECTURES, build  # noqa: E402
+from models.ensemble import Ensemble  # noqa: E402
+from models.frontend import Frontend  # noqa: E402
 
 SMALL = {"bands": 12, "labels": 3, "channels": 8}
 
 
-@pytest.fixture(params=sorted(ARCHITECTURES))
+@pytest.fixture(params=[*sorted(ARCHITECTURES), "ensemble"])
 def network(request):
     torch.manual_seed(1)
-    net = build(request.param, **SMALL)
+    members = {"members": [{"architecture": name} for name in ("tcn", "gru")]} if request.param == "ensemble" else {}
+    net = build(request.param, **SMALL, **members)
     net.train()
     for _ in range(3):  # batch statistics that differ from the identity
         net(frames(4, 40), net.init_state(4))
@@ -64,3 +67,31 @@ def test_unknown_names_are_refused():
         build("oracle")
     with pytest.raises(ValueError, match="tcn"):
         build("tcn", heads=3)
+
+
+def test_an_ensemble_answers_with_the_mean(network):
+    members = [build("tcn", **SMALL).eval(), network]
+    both = Ensemble(members)
+    x = frames(1, 30)
+    with torch.no_grad():
+        onset = torch.sigmoid(both(x, both.init_state())[0])
+        each = [torch.sigmoid(member(x, member.init_state())[0]) for member in members]
+    torch.testing.assert_close(onset, sum(each) / 2, atol=1e-6, rtol=0)
+    assert (each[0] - each[1]).abs().max() > 1e-3
+
+
+def test_members_of_other_bands_are_refused():
+    members = [{"architecture": "tcn", "bands": bands} for bands in (12, 16)]
+    with pytest.raises(ValueError, match="same bands"):
+        build("ensemble", members=members)
+
+
+def test_the_mean_level_is_that_of_all_frames_while_a_stream_is_young():
+    frontend = Frontend(4, mean_frames=200.0)
+    steady = torch.full((1, 30, 4), -40.0)
+    inputs, _ = frontend(steady, frontend.init_state(1))
+    torch.testing.assert_close(inputs[:, :, 8:], torch.zeros(1, 30, 4), atol=1e-5, rtol=0)
+    long = torch.cat([torch.full((1, 2000, 4), -70.0), steady.repeat(1, 30, 1)], dim=1)
+    late, _ = frontend(long, frontend.init_state(1))
+    assert late[0, 2000, 8] > 0.9  # 30 dB above what was
+    assert late[0, -1, 8] < 0.05  # forgotten: 900 frames are more than four time constants

@@ -10,6 +10,13 @@ SIZES = {
     "tcn": {"bands": 12, "channels": 8, "dilations": (1, 2, 4, 1)},
     "convtcn": {"bands": 12, "channels": 8, "dilations": (1, 2, 1), "filters": (4, 6)},
     "gru": {"bands": 12},
+    "ensemble": {
+        "bands": 12,
+        "members": [
+            {"architecture": "tcn", "channels": 8, "dilations": (1, 2)},
+            {"architecture": "convtcn", "channels": 8, "dilations": (1, 2), "filters": (4, 6)},
+        ],
+    },
 }
 
 

@@ -12,7 +12,7 @@ from dance import Detector, FeatureSpec, ModelSpec
 from dance.features import log_mel
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("lightning")
+lightning = pytest.importorskip("lightning")
 
 from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels  # noqa: E402
 from training import average, calibrate, evaluate, export, train  # noqa: E402
@@ -324,3 +324,35 @@ def test_average_is_the_mean_of_the_weights(tmp_path):
     mean = average.average([tmp_path / "a.ckpt", tmp_path / "b.ckpt"])
     assert mean["state_dict"]["w"].tolist() == [2.0, 2.0] and mean["state_dict"]["count"] == 7
     assert mean["hyper_parameters"] == {"x": "a"}
+
+
+def test_networks_that_answer_together_are_a_checkpoint_like_any_other(tmp_path):
+    paths, tasks = [], []
+    for seed, (architecture, channels) in enumerate((("tcn", 8), ("convtcn", 12))):
+        config = train.TrainConfig(architecture=architecture, sizes={"channels": channels}, delay=2, seed=seed)
+        tasks.append(train.DrumTask(asdict(config)).eval())
+        paths.append(tmp_path / f"{architecture}.ckpt")
+        torch.save(
+            {
+                "state_dict": tasks[-1].state_dict(),
+                "hyper_parameters": dict(tasks[-1].hparams),
+                "pytorch-lightning_version": lightning.__version__,
+            },
+            paths[-1],
+        )
+    both = tmp_path / "both.ckpt"
+    assert average.main(["--answers", *map(str, paths), "--out", str(both)]) == 0
+    loaded = train.DrumTask.load_from_checkpoint(both, map_location="cpu", weights_only=True).eval()
+    x = torch.randn(1, 40, loaded.config.features.bands) * 15 - 60
+
+    def onset(network):
+        return torch.sigmoid(network(x, network.init_state())[0])
+
+    with torch.no_grad():
+        expected = sum(onset(task.network) for task in tasks) / 2
+        torch.testing.assert_close(onset(loaded.network), expected, atol=1e-6, rtol=0)
+    other = torch.load(paths[0], weights_only=True)
+    other["hyper_parameters"]["config"]["delay"] = 1
+    torch.save(other, paths[0])
+    with pytest.raises(ValueError, match="differ in delay"):
+        average.together(paths)

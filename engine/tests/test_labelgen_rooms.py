@@ -1,0 +1,51 @@
+"""Chunks heard in a room: labels in place, stems that still add up, more reverberation than before."""
+
+import numpy as np
+import soundfile as sf
+import studio
+
+from labelgen import rooms
+from labelgen.chunks import Manifest, read_labels
+
+
+def test_a_chunk_rings_in_its_room_and_keeps_its_labels(tmp_path):
+    dry = studio.chunk_set(tmp_path / "dry", count=2, seconds=4.0, seed=1)
+    out = tmp_path / "out"
+    assert rooms.main([str(dry), "--out", str(out), "--jobs", "1"]) == 0
+    chunks = Manifest(out).chunks()
+    assert sorted(chunk.name for chunk in chunks) == ["grid-0", "grid-1"]
+    assert len({chunk.details["metres"] for chunk in chunks}) == 2
+    for chunk in chunks:
+        labels = read_labels(out / f"{chunk.name}.tsv")
+        assert labels == read_labels(dry / f"{chunk.name}.tsv")
+        before, rate = sf.read(dry / f"{chunk.name}.drums.flac")
+        after, _ = sf.read(out / f"{chunk.name}.drums.flac")
+        assert len(after) == len(before)
+
+        def rises(samples, time, rate=rate):
+            at = int(time * rate)
+            return np.square(samples[at : at + 1500]).sum() > 4 * np.square(samples[max(0, at - 1500) : at - 64]).sum()
+
+        clear = [label.time for label in labels if rises(before, label.time) and label.time > 0.1]
+        assert clear
+        assert np.mean([rises(after, time) for time in clear]) > 0.6  # the direct sound comes at the labelled time
+        mix, backing = (sf.read(out / f"{chunk.name}{part}.flac")[0] for part in ("", ".backing"))
+        assert np.corrcoef(mix, after + backing)[0, 1] > 0.99
+
+
+def test_a_response_begins_with_its_direct_sound_and_lasts_as_long_as_asked():
+    for seed in range(3):
+        impulse, drawn = rooms.response(16000, np.random.default_rng(seed))
+        assert abs(impulse[0]) == np.abs(impulse).max() == 1
+        energy = np.cumsum(np.square(impulse[::-1].astype(float)))[::-1]
+        fallen = np.argmax(energy < energy[0] * 1e-3) / 16000  # 30 dB
+        assert 0.1 * drawn["reverberation"] < fallen < 1.5 * drawn["reverberation"]
+
+
+def test_a_share_of_the_chunks_and_an_empty_set(tmp_path, capsys):
+    dry = studio.chunk_set(tmp_path / "dry", count=6, seconds=1.0, seed=1)
+    assert rooms.main([str(dry), "--share", "0.5", "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
+    assert 0 < len(Manifest(tmp_path / "out").chunks()) < 6
+    (tmp_path / "none").mkdir()
+    assert rooms.main([str(tmp_path / "none"), "--out", str(tmp_path / "other")]) == 2
+    assert "no chunks here" in capsys.readouterr().err
