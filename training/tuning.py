@@ -33,7 +33,7 @@ from training.loss import DrumLoss
 F32 = npt.NDArray[np.float32]
 
 NEAR = Augment(naked=1.0, drumless=0.0, tone_db=1.5, dark=0.05, level_db=(-30.0, 0.0), noise=0.1, tuning=0.3,
-               room=0.05, squash=0.1, thin=0.03, microphone=0.0)  # fmt: skip
+               room=0.05, squash=0.1, thin=0.03, microphone=0.0, silence=0.0)  # fmt: skip
 """Other masterings of the same music."""
 FAR = Augment(naked=1.0, drumless=0.0, tone_db=6.0, dark=0.3, noise=0.3, tuning=4.0, room=0.3, squash=0.3, thin=0.2)
 """Other music, as far as a network that listens to it can tell."""
