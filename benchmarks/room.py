@@ -20,6 +20,7 @@ import soxr
 from pedalboard import Clipping, Compressor, Gain, HighpassFilter, LowpassFilter, Pedalboard
 from rich.console import Console
 from rich.table import Table
+from scipy.signal import oaconvolve
 from tqdm import tqdm
 
 from dance import Detector
@@ -60,12 +61,10 @@ def through_room(source: F32, noise: F32, snr: float, distance: float) -> F32:
     room.add_microphone((SPEAKER[0] + 0.8 * distance, SPEAKER[1] + 0.6 * distance, SPEAKER[2]))
     room.compute_rir()
     speaker, talker = (np.asarray(rir, np.float64) for rir in room.rir[0])
-    direct = int(np.argmax(np.abs(speaker)))
+    direct = int(np.argmax(np.abs(speaker)))  # in this room the direct sound is the loudest
 
     def heard(dry: F32, response: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        size = len(dry) + len(response) - 1
-        wet = np.fft.irfft(np.fft.rfft(dry, size) * np.fft.rfft(response, size), size)
-        return wet[direct : direct + len(dry)]
+        return oaconvolve(dry, response)[direct : direct + len(dry)]
 
     signal, disturbance = heard(source, speaker), heard(noise, talker)
     gain = 10 ** (-snr / 20) * np.sqrt(np.mean(signal**2) / max(1e-12, float(np.mean(disturbance**2))))

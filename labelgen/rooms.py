@@ -19,26 +19,27 @@ import soundfile as sf
 from pedalboard import HighpassFilter, LowpassFilter, PeakFilter, Pedalboard
 from scipy.signal import oaconvolve
 
-from labelgen.chunks import Chunk, ChunkWriter, Manifest, read_labels
-from labelgen.work import add_work_options, run_command
+from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
+from labelgen.work import add_work_options, run_command, share
 
 Audio = npt.NDArray[np.float32]
-ORDER = 12  # reflections; what comes later is too quiet to matter in rooms of this size
+ORDER = 12  # reflections, the first tenth of a second: what comes later, quieter, takes the square of the time
 SMALLEST, LARGEST = (2.5, 2.2, 2.2), (9.0, 7.0, 3.5)  # metres
 WALL = 0.3  # metres that speaker and microphone keep from the walls
 
 
 @dataclass(frozen=True)
 class Hearing:
-    """A chunk to be heard in a room, where it lies, and where the new one goes."""
+    """A chunk to be heard in a room, where it lies, and where the new one goes, under which name."""
 
     chunk: Chunk
     folder: Path
+    name: str
     out: Path
     seed: int
 
 
-def response(sample_rate: int, rng: np.random.Generator) -> tuple[Audio, dict[str, float]]:
+def room_impulse_response(sample_rate: int, rng: np.random.Generator) -> tuple[Audio, dict[str, float]]:
     """Return the impulse response of a random room from its direct sound on, at most 1, and what was drawn.
 
     Parameters
@@ -50,7 +51,8 @@ def response(sample_rate: int, rng: np.random.Generator) -> tuple[Audio, dict[st
     -------
     samples : float32 [n]
     details : dict
-        ``reverberation`` in seconds and ``metres`` from speaker to microphone.
+        ``metres`` from speaker to microphone, and the room's reverberation time (Sabine's, before soft things) in
+        ``seconds``.
     """
     size = rng.uniform(SMALLEST, LARGEST)
     seconds = float(rng.uniform(0.15, 0.7))
@@ -72,11 +74,15 @@ def response(sample_rate: int, rng: np.random.Generator) -> tuple[Audio, dict[st
     room.add_source(speaker)
     room.add_microphone(microphone)
     room.compute_rir()
-    full = np.asarray(room.rir[0][0], np.float64)
-    direct = int(np.argmax(np.abs(full)))
-    heard = full[direct:] / np.abs(full).max()
     distance = float(np.linalg.norm(microphone - speaker))
-    return heard.astype(np.float32), {"reverberation": round(seconds, 2), "metres": round(distance, 2)}
+    heard = from_direct(np.asarray(room.rir[0][0]), distance, sample_rate)
+    return heard / np.abs(heard).max(), {"seconds": round(seconds, 2), "metres": round(distance, 2)}
+
+
+def from_direct(response: npt.NDArray[np.floating], metres: float, sample_rate: int) -> Audio:
+    """Cut what a simulated response holds before the direct sound arrives, so that labels keep their times."""
+    travelled = round(metres / pra.constants.get("c") * sample_rate)
+    return response[travelled + pra.constants.get("frac_delay_length") // 2 :].astype(np.float32)
 
 
 def chain(rng: np.random.Generator) -> Pedalboard:
@@ -93,23 +99,24 @@ def chain(rng: np.random.Generator) -> Pedalboard:
 def hear(hearing: Hearing) -> list[Chunk]:
     """Play one chunk in a room."""
     chunk, rng = hearing.chunk, np.random.default_rng(hearing.seed)
-    parts = {}
+    pra.constants.set("num_threads", 1)  # chunks are heard side by side, one process each
+    tone, impulse, drawn = None, np.ones(1, np.float32), {}
+    wet = {}
     rate = 0
-    for part in chunk.stems or ("",):
+    for part in ("", *chunk.stems):
         name = f"{chunk.name}.{part}" if part else chunk.name
-        parts[part], rate = sf.read(hearing.folder / f"{name}.flac", dtype="float32")
-    tone = chain(rng)
-    impulse, drawn = response(rate, rng)
-    wet = {part: np.asarray(tone(oaconvolve(dry, impulse)[: len(dry)].astype(np.float32), rate), np.float32)
-           for part, dry in parts.items()}  # fmt: skip
+        dry, rate = sf.read(hearing.folder / f"{name}.flac", dtype="float32")
+        if tone is None:
+            tone = chain(rng)
+            impulse, drawn = room_impulse_response(rate, rng)
+        wet[part] = np.asarray(tone(oaconvolve(dry, impulse)[: len(dry)].astype(np.float32), rate), np.float32)
+    # one gain for all, so that stems still add up to what they added up to before
     peak = max(1e-6, *(float(np.abs(audio).max(initial=0)) for audio in wet.values()))
     audio = {part: heard / np.float32(1.05 * peak) for part, heard in wet.items()}
-    if chunk.stems:
-        audio[""] = np.sum(list(audio.values()), axis=0) / np.float32(len(audio))
     labels = read_labels(hearing.folder / f"{chunk.name}.tsv")
-    ChunkWriter(hearing.out, rate).write(chunk.name, audio, labels)
+    ChunkWriter(hearing.out, rate).write(hearing.name, audio, labels)
     method, details = f"{chunk.method}, room", {**chunk.details, **drawn}
-    return [replace(chunk, unit=chunk.name, method=method, seed=hearing.seed, details=details)]
+    return [replace(chunk, name=hearing.name, unit=hearing.name, method=method, seed=hearing.seed, details=details)]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -123,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("sets", nargs="+", type=Path, metavar="SET", help="sets of chunks, with stems or without")
     add("--out", type=Path, default=Path("data/chunks/rooms"), help="folder of the new set (default: %(default)s)")
-    add("--share", type=float, default=1.0, help="share of the chunks that are taken (default: %(default)s)")
+    add("--share", type=share, default=1.0, help="share of the chunks that are taken (default: %(default)s)")
     add("--seed", type=int, default=0, help="decides which chunks, and their rooms (default: %(default)s)")
     add_work_options(result)
     return result
@@ -132,18 +139,26 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    rng = np.random.default_rng(args.seed)
-    jobs = []
-    for folder in args.sets:
-        chunks = sorted(Manifest(folder).chunks(), key=lambda chunk: chunk.name)
-        if not chunks:
-            print(f"labelgen: {folder}: no chunks here; make some with labelgen", file=sys.stderr)
-            return 2
-        for chunk in chunks:
-            seed = int(rng.integers(2**31))
-            if rng.random() < args.share:
-                jobs.append((chunk.name, Hearing(chunk, folder.absolute(), args.out.absolute(), seed)))
-    return run_command(args, hear, jobs)
+    jobs = {}
+    try:
+        for folder in args.sets:
+            if folder.resolve() == args.out.resolve():
+                raise ValueError(f"{folder} would be read and written; choose another --out")
+            chunks = sorted(Manifest(folder).chunks(), key=lambda chunk: chunk.name)
+            if not chunks:
+                raise ValueError(f"{folder}: no chunks here; make some with labelgen")
+            for chunk in chunks:
+                name = f"{folder.resolve().name}-{chunk.name}"
+                if name in jobs:
+                    raise ValueError(f"two sets are called {folder.resolve().name}; rename one")
+                rng = np.random.default_rng([args.seed, digest(name)])  # whatever else is in the set
+                if rng.random() < args.share:
+                    seed = int(rng.integers(2**31))
+                    jobs[name] = Hearing(chunk, folder.absolute(), name, args.out.absolute(), seed)
+    except (OSError, ValueError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
+    return run_command(args, hear, list(jobs.items()))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,14 @@ def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
     return read
 
 
+def share(text: str) -> float:
+    """Read a share for argparse."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("more than 0, at most 1")
+    return value
+
+
 def _limit(text: str) -> float:
     value = float(text)
     if not 0 <= value < threading.TIMEOUT_MAX:

@@ -38,7 +38,7 @@ def build(architecture: str, **sizes: Any) -> DrumNet:
     """
     if architecture == "ensemble":
         members = sizes.pop("members", ())
-        return Ensemble([build(**{**sizes, **member}) for member in members])
+        return Ensemble([build(**{"architecture": "", **sizes, **member}) for member in members])
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}")
     config, network = ARCHITECTURES[architecture]

@@ -2,8 +2,8 @@
 
 The level tells the timbre, the rise the attack, and the difference from a running mean finds drums in
 mixes that are dark or loud throughout. Frames are in dB as `dance.features.LogMel` gives them; silence
-maps to 0. While a stream is younger than the mean's time constant, the mean is that of all frames so far: a
-network that learns from crops of a few seconds meets the same means in a stream of hours.
+maps to 0. The mean is an exponential one, corrected for its start as in Kingma & Ba, "Adam" (2015): in a
+young stream it is the mean of what there was, so that crops of a few seconds teach what hours will show.
 
 Contents
 --------
@@ -56,4 +56,5 @@ class Frontend(nn.Module):
         power = lag[:, None] - lag[None, :]
         weights = torch.where(power >= 0, (1 - self.decay) * self.decay ** power.clamp(min=0).float(), 0.0)
         start = self.decay ** (lag + 1).float()
-        return torch.einsum("tu,bun->btn", weights, values) + start[None, :, None] * before[:, None]
+        with torch.autocast(values.device.type, enabled=False):  # half the digits would not do for a quotient of sums
+            return torch.einsum("tu,bun->btn", weights, values) + start[None, :, None] * before[:, None]

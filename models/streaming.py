@@ -64,7 +64,11 @@ class FrontendStep(nn.Module):
 
     def __init__(self, frontend: Frontend) -> None:
         super().__init__()
-        self.decay = frontend.decay
+        self.bands, self.decay = frontend.bands, frontend.decay
+
+    def init_state(self) -> list[Tensor]:
+        """Return zeros: the last level, and the decayed sums of levels and of their weights."""
+        return [torch.zeros(1, self.bands), torch.zeros(1, self.bands + 1)]
 
     def forward(self, frame: Tensor, last: Tensor, sums: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the three inputs [1, bands] and the next state."""
@@ -145,7 +149,7 @@ class StreamingTCN(Streaming):
 
     def __init__(self, network: TCN) -> None:
         super().__init__()
-        self.bands, self.first = network.bands, network.frontend.init_state(1)
+        self.bands = network.bands
         self.frontend = FrontendStep(network.frontend)
         weight, bias = folded(network.stem.conv, network.norm)
         self.register_buffer("weight", weight.permute(2, 1, 0).flatten(0, 1).float().contiguous())
@@ -155,7 +159,7 @@ class StreamingTCN(Streaming):
 
     def init_state(self) -> list[Tensor]:
         """See `Streaming`."""
-        return [*self.first, torch.zeros(1, 6 * self.bands), self.stack.init_state()]
+        return [*self.frontend.init_state(), torch.zeros(1, 6 * self.bands), self.stack.init_state()]
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """See `Streaming`."""
@@ -171,7 +175,7 @@ class StreamingConvTCN(Streaming):
 
     def __init__(self, network: ConvTCN) -> None:
         super().__init__()
-        self.bands, self.first = network.bands, network.frontend.init_state(1)
+        self.bands = network.bands
         self.frontend = FrontendStep(network.frontend)
         self.patches = network.patches
         self.join = nn.Linear(network.join.in_channels, network.join.out_channels)
@@ -182,7 +186,7 @@ class StreamingConvTCN(Streaming):
 
     def init_state(self) -> list[Tensor]:
         """See `Streaming`."""
-        return [*self.first, *(patch.init_state(1) for patch in self.patches), self.stack.init_state()]
+        return [*self.frontend.init_state(), *(patch.init_state(1) for patch in self.patches), self.stack.init_state()]
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """See `Streaming`."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 FLOOR_DB = -100.0
+_CUT = 3  # frames of an attack
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Augment:
     level_db : (float, float)
         Range of the mix's loudest frame, dB full scale.
     noise : float
-        Share of crops with a noise floor.
+        Share of crops with a noise floor, at least 20 dB below the loudest frames.
     tuning : float
         Standard deviation of the shift along the bands of drums and of backing: other sizes of the same drums.
     room : float
@@ -240,16 +241,18 @@ def remix(
         edge = np.where(rng.random(count) < augment.thin, rng.uniform(0.04, 0.2, count) * bands, 0)
         below = (_column(edge) - torch.arange(bands)[None, None]).clamp(min=0)
         mixed = mixed * _power(-below * 3)
-    silent = _column(np.zeros(count)) > 0
+    until = np.zeros(count)
     if augment.silence:
         until = np.where(rng.random(count) < augment.silence, rng.uniform(0.1, 0.6, count) * drums.shape[1], 0)
-        silent = torch.arange(drums.shape[1])[None, :, None] < _column(until)
-        mixed = torch.where(silent, torch.zeros(()), mixed)
+    before_start = torch.arange(drums.shape[1])[None, :, None] - _column(until)
+    silent = before_start < 0
+    mixed = torch.where(silent, torch.zeros(()), mixed)
     noisy = rng.random(count) < augment.noise
     floor = np.where(noisy, np.minimum(rng.uniform(-95, -55, count), loudest - 20), FLOOR_DB)
     mixed = mixed + _power(_column(floor) + _tone(count, bands, 6.0, rng)) * _column(noisy)
     return {
         "frames": 10 * torch.log10(mixed + 1e-10),
         "velocity": torch.where(gone | silent, torch.zeros(()), velocity),
-        "heard": (heard | silent).to(velocity.dtype),
+        # where the band starts within a hit, nobody can say whether one was heard
+        "heard": ((heard | silent) & ~(silent & (before_start >= -_CUT))).to(velocity.dtype),
     }

@@ -2,15 +2,28 @@
 
 Runs that began from a common one lie in one basin, and the mean of their weights is often better than each (Wortsman
 et al., "Model soups", ICML 2022) at the cost of one. With --answers the networks stay apart and are asked together
-(`models.ensemble`): better, at the cost of all. The result keeps the configuration of the first.
+(`models.ensemble`): better, at the cost of all. What is not said of all is that of the first.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # the unpickler raises whatever the bytes provoke
+        raise ValueError(f"{path}: not a checkpoint of training/train.py ({type(error).__name__})") from None
+    if not isinstance(loaded, dict) or not {"state_dict", "hyper_parameters"} <= set(loaded):
+        raise ValueError(f"{path}: not a checkpoint of training/train.py")
+    return loaded
 
 
 def average(checkpoints: Sequence[Path]) -> dict[str, object]:
@@ -21,7 +34,7 @@ def average(checkpoints: Sequence[Path]) -> dict[str, object]:
     ValueError
         If the checkpoints hold different networks.
     """
-    loaded = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+    loaded = [_load(path) for path in checkpoints]
     first, *others = (each["state_dict"] for each in loaded)
     if any({k: v.shape for k, v in first.items()} != {k: v.shape for k, v in each.items()} for each in others):
         raise ValueError("the checkpoints hold different networks")
@@ -41,13 +54,17 @@ def together(checkpoints: Sequence[Path]) -> dict[str, object]:
     ValueError
         If the networks hear other features, know other labels or answer after other delays.
     """
-    loaded = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+    loaded = [_load(path) for path in checkpoints]
     configs = [each["hyper_parameters"]["config"] for each in loaded]
-    for name in ("features", "labels", "delay"):
-        if any(config[name] != configs[0][name] for config in configs):
-            raise ValueError(f"the networks differ in {name}")
+    for path, config in zip(checkpoints, configs, strict=True):
+        for name in ("features", "labels", "delay"):
+            if config[name] != configs[0][name]:
+                raise ValueError(
+                    f"{path}: {name} is {config[name]}, that of {checkpoints[0]} {configs[0][name]}; they have to agree"
+                )
     members = [{"architecture": config["architecture"], **config["sizes"]} for config in configs]
-    config = {**configs[0], "architecture": "ensemble", "sizes": {"members": members}}
+    config = {**configs[0], "architecture": "ensemble", "sizes": {"members": members}, "weights": ()}
+    config["train"] = tuple(dict.fromkeys(name for each in configs for name in each["train"]))
     weights = {
         name.replace("network.", f"network.members.{number}.", 1): value
         for number, each in enumerate(loaded)

@@ -29,7 +29,7 @@ from dance.labels import LABELS
 from dance.network import Network
 from dance.spec import ModelSpec
 from labelgen.chunks import Chunk, Manifest
-from labelgen.work import positive
+from labelgen.work import positive, share
 from models import DrumNet
 from training.calibrate import AUDIBLE_DB, WINDOW, picked
 from training.dataset import UNKNOWN
@@ -171,14 +171,6 @@ def report(rows: Sequence[tuple[str, Count, Count]]) -> str:
     for name, before, after in rows:
         lines.append(f"{name:{width}} {before.tp + before.fn:6} {before.f:7.3f} {after.f:7.3f}")
     return "\n".join(lines)
-
-
-def share(text: str) -> float:
-    """Read a share for argparse."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError("more than 0, at most 1")
-    return value
 
 
 def parser() -> argparse.ArgumentParser:

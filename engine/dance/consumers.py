@@ -196,9 +196,7 @@ class Told(ABC):
             self._claim("poll()")
             self._launch()
         over = self._ended.is_set()  # asked first: what comes before the end is taken below
-        events: list[Event] = []
-        while (event := self._queue.get(wait=False)) is not None:
-            events.append(event)
+        events = self._queue.rest()
         if over and not events:
             self._raise_failure()
         return events
@@ -358,6 +356,13 @@ class _Queue:
                 return None
             self._change.notify_all()
             return self._events.popleft()
+
+    def rest(self) -> list[Event]:
+        """Take all that is there."""
+        events = []
+        while (event := self.get(wait=False)) is not None:
+            events.append(event)
+        return events
 
     def close(self) -> None:
         """Take nothing more; the consumer gets what is there, then the end."""

@@ -58,7 +58,7 @@ class _Ready:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Events that were decided at once, and how many found no room there so far."""
+    """Events that were waiting together, and how many found no room there so far."""
 
     events: list[Event]
     dropped: int
@@ -330,10 +330,8 @@ def _tell(engine: Engine, wire: _Wire) -> int:
     go.wait()
     # The engine's own queue lies between: when the parent does not receive, only this loop waits.
     for event in engine.events():
-        events = [event]  # what is hit at once travels at once: each message costs the program a wait for Python's lock
-        while (another := engine._queue.get(wait=False)) is not None:
-            events.append(another)
-        wire.send(_Told(events, engine.stats.dropped))
+        # what is hit at once travels at once: each message costs the program a wait for Python's lock
+        wire.send(_Told([event, *engine._queue.rest()], engine.stats.dropped))
     return engine.stats.dropped
 
 

@@ -29,5 +29,8 @@ def test_models_stand_side_by_side(tiny_path, tmp_path, capsys):
 
 
 def test_what_is_missing_is_named(tiny_path, tmp_path, capsys):
-    assert compare.main([str(tmp_path / "no.onnx"), "--audio", str(tmp_path)]) == 2
+    assert compare.main([str(tiny_path), "--audio", str(tmp_path)]) == 2
     assert "no recording in" in capsys.readouterr().err
+    songs = studio.chunk_set(tmp_path / "songs", count=1, seconds=1.0)
+    assert compare.main([str(tmp_path / "no.onnx"), "--audio", str(songs)]) == 2
+    assert "no.onnx" in capsys.readouterr().err

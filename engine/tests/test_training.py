@@ -108,7 +108,7 @@ def test_batches_depend_on_seed_and_epoch_alone(chunks):
 
 
 PLAIN = Augment(naked=0, drumless=0, balance_db=6, balance_spread_db=0, tone_db=0, dark=0, noise=0, tuning=0, room=0,
-                squash=0, thin=0, microphone=0, level_db=(-20, -20))  # fmt: skip
+                squash=0, thin=0, microphone=0, silence=0, level_db=(-20, -20))  # fmt: skip
 
 
 def test_remix_keeps_to_its_balance_and_level():
@@ -351,8 +351,24 @@ def test_networks_that_answer_together_are_a_checkpoint_like_any_other(tmp_path)
     with torch.no_grad():
         expected = sum(onset(task.network) for task in tasks) / 2
         torch.testing.assert_close(onset(loaded.network), expected, atol=1e-6, rtol=0)
+    onnx = tmp_path / "both.onnx"
+    assert export.main([str(both), "--out", str(onnx)]) == 0  # which compares the two
+    assert Detector.load(onnx, sample_rate=44100).labels == ("kick", "snare", "hihat")
     other = torch.load(paths[0], weights_only=True)
     other["hyper_parameters"]["config"]["delay"] = 1
     torch.save(other, paths[0])
-    with pytest.raises(ValueError, match="differ in delay"):
+    with pytest.raises(ValueError, match=r"delay is 2, that of .* 1"):
         average.together(paths)
+
+
+def test_a_crop_may_begin_in_silence_and_nothing_is_asked_where_a_hit_is_cut():
+    drums, backing = torch.full((8, 200, 20), -20.0), torch.full((8, 200, 20), -30.0)
+    velocity = torch.zeros(8, 200, 2)
+    velocity[:, ::2] = 0.5
+    mixed = remix(drums, backing, velocity, 99 * velocity, replace(PLAIN, silence=1.0), np.random.default_rng(0))
+    for frames, struck, heard in zip(mixed["frames"], mixed["velocity"], mixed["heard"], strict=True):
+        silent = frames.amax(1) <= -99
+        start = int((~silent).nonzero()[0])
+        assert 20 <= start <= 120 and silent[:start].all() and not silent[start:].any()
+        assert (struck[:start] == 0).all() and (struck[start:] > 0).any()
+        assert heard[: start - 3].all() and not heard[start - 3 : start].any()
