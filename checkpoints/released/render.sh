@@ -40,3 +40,7 @@ python labelgen/multitrack.py "$stems" --tracks checkpoints/released/tracks.csv 
 python labelgen/drumless.py data/speech/manifest.csv --split train --out data/chunks/train-speech
 fonts=$avl
 midi "$material/midi/gmd" train3-avl --split train --chunks 2 --soundfont-drums 1 --seed 23
+rooms=data/chunks/train-rooms
+python labelgen/rooms.py data/chunks/train-gmd data/chunks/train3-avl data/chunks/train4-gmd data/chunks/train4-patterns \
+    data/chunks/train2-patterns data/chunks/train-mma-generated data/chunks/train-freedoom --share .2 --out $rooms
+python labelgen/rooms.py data/chunks/train-drumless --seed 1 --out $rooms
