@@ -330,7 +330,7 @@ def _tell(engine: Engine, wire: _Wire) -> int:
     go.wait()
     # The engine's own queue lies between: when the parent does not receive, only this loop waits.
     for event in engine.events():
-        # what is hit at once travels at once: each message costs the program a wait for Python's lock
+        # what is hit at once travels at once, for one wait for the program's lock instead of several
         wire.send(_Told([event, *engine._queue.rest()], engine.stats.dropped))
     return engine.stats.dropped
 
