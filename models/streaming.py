@@ -64,11 +64,11 @@ class FrontendStep(nn.Module):
 
     def __init__(self, frontend: Frontend) -> None:
         super().__init__()
-        self.bands, self.decay = frontend.bands, frontend.decay
+        self.frontend, self.decay = frontend, frontend.decay
 
     def init_state(self) -> list[Tensor]:
-        """Return zeros: the last level, and the decayed sums of levels and of their weights."""
-        return [torch.zeros(1, self.bands), torch.zeros(1, self.bands + 1)]
+        """See `Frontend.init_state`."""
+        return self.frontend.init_state(1)
 
     def forward(self, frame: Tensor, last: Tensor, sums: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the three inputs [1, bands] and the next state."""
