@@ -28,6 +28,8 @@ class Augment:
         Share of crops without backing, and without drums.
     double : float
         Share of crops with a second backing over the first.
+    plain : float
+        Share of crops of whole mixes that get no further backing.
     balance_db, balance_spread_db : float
         Drums against backing: mean and standard deviation, dB.
     tone_db : float
@@ -57,6 +59,7 @@ class Augment:
     naked: float = 0.12
     drumless: float = 0.12
     double: float = 0.3
+    plain: float = 0.5
     balance_db: float = -1.0
     balance_spread_db: float = 6.0
     tone_db: float = 3.0

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from dance.features import log_mel
 from dance.spec import FeatureSpec
 from labelgen.chunks import Chunk, Manifest, read_labels
-from training.augment import Augment, remix
+from training.augment import FLOOR_DB, Augment, remix
 
 Half = npt.NDArray[np.float16]
 
@@ -48,8 +48,8 @@ class FeatureSet:
     prominence : memory map [frames, labels], int8
         dB of that hit over the other drums (`labelgen.prominence`), 99 where nobody measured; -99 where the label
         is not known to be complete and no hit is labelled.
-    parts : memory map [frames, 2], bool
-        Where there are drums, and where there is backing.
+    parts : memory map [frames, 3], bool
+        Where there are drums, where there is backing, and where what is taken for drums is a whole mix.
     """
 
     drums: Half
@@ -65,12 +65,12 @@ def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> Fea
     if not chunks:
         raise ValueError(f"{folder}: no chunks here; make some with labelgen")
     parts = [part.name for part in fields(FeatureSet)]
+    columns = {"parts": len(PARTS), "velocity": len(labels), "prominence": len(labels)}
     what = [(c.name, c.seconds, c.stems, c.details.get("complete")) for c in chunks]
-    key = json.dumps([parts, asdict(spec), list(labels), what])
+    key = json.dumps([parts, PARTS, asdict(spec), list(labels), what])
     cache = folder / "features" / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not cache.is_dir():
         _compute(folder, chunks, spec, labels, cache)
-    columns = {"parts": 2, "velocity": len(labels), "prominence": len(labels)}
 
     def array(name: str) -> npt.NDArray[np.generic]:
         flat = np.memmap(cache / name, _TYPES[name], mode="r")
@@ -80,6 +80,7 @@ def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> Fea
 
 
 _TYPES = {"drums": np.float16, "backing": np.float16, "velocity": np.uint8, "prominence": np.int8, "parts": np.bool_}
+PARTS = ("drums", "backing", "whole")
 UNKNOWN, _CLEAR = -99, 99
 
 
@@ -107,7 +108,7 @@ def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequen
             prominence[at] = max(prominence[at], level) if velocity[at] else level
             velocity[at] = max(velocity[at], round(max(label.velocity, 1 / 255) * 255))
     silence = np.full((count, spec.bands), 10 * np.log10(spec.floor), np.float16)
-    parts = np.tile(np.array(["drums" in frames, "backing" in frames]), (count, 1))
+    parts = np.tile(np.array(["drums" in frames, "backing" in frames, not has]), (count, 1))
     return FeatureSet(frames.get("drums", silence), frames.get("backing", silence), velocity, prominence, parts)
 
 
@@ -219,6 +220,9 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             drums.append(source.drums[crop])
             velocities.append(source.velocity[crop])
             prominences.append(source.prominence[crop])
+            if source.parts[crop.start, PARTS.index("whole")] and rng.random() < self.augment.plain:
+                backings.append(np.full(drums[-1].shape, FLOOR_DB, np.float32))
+                continue
             # half of the crops keep their own accompaniment: it plays in time with the drums
             if rng.random() >= 0.5 or not source.parts[[crop.start, crop.stop - 1], 1].all():
                 source, crop = self._crop(1, rng)

@@ -1,0 +1,101 @@
+"""Pseudo-labels: a teacher that is sure is right on the demo song, doubt is marked, noise is refused."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+import soundfile as sf
+from stage import RELEASED, ROOT
+
+from dance.labels import LABELS
+from dance.spec import FeatureSpec
+from labelgen import pseudo
+from labelgen.audio import RATE
+from labelgen.chunks import Manifest, read_labels
+from training.dataset import UNKNOWN, chunk_features
+from training.score import Count, match
+
+SONG = ROOT / "data" / "demo" / "song.ogg"
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory):
+    """Label the demo song; return the set."""
+    out = tmp_path_factory.mktemp("pseudo")
+    assert pseudo.main([str(SONG), "--out", str(out), "--jobs", "1", "--confidence", "0.5", "--licence", "MIT"]) == 0
+    return out
+
+
+def test_sure_labels_are_right_and_on_time(heard):
+    truth = read_labels(SONG.with_suffix(".tsv"))
+    total, off = Count(), []
+    for chunk in Manifest(heard).chunks():
+        start = chunk.details["start"]
+        labels = [x for x in read_labels(heard / f"{chunk.name}.tsv") if x.prominence > UNKNOWN]
+        for drum in ("kick", "snare", "hihat"):
+            mine = [x.time for x in truth if x.label == drum and start <= x.time - 1e-3 < start + chunk.seconds]
+            said = [x.time + start for x in labels if x.label == drum]
+            counted, pairs = match(mine, said, 0.03)
+            total += counted
+            off += [said[e] - mine[r] for r, e in pairs]
+    assert total.precision > 0.95
+    assert total.tp > 60
+    assert abs(np.median(off)) < 0.008
+
+
+def test_what_is_doubted_is_passed_over_by_training(heard):
+    chunk = Manifest(heard).chunks()[0]
+    assert chunk.details["complete"] == ["kick", "snare", "hihat"]
+    assert (chunk.licence, chunk.stems) == ("MIT", ())
+    labels = read_labels(heard / f"{chunk.name}.tsv")
+    doubted = [x for x in labels if x.prominence == pseudo.DOUBTED]
+    assert doubted
+    assert all(x.prominence == math.inf for x in labels if x not in doubted)
+    features = chunk_features(heard, chunk, FeatureSpec(), LABELS)
+    for label in doubted:
+        frame = int(label.time / FeatureSpec().hop_seconds)
+        assert features.prominence[frame, LABELS.index(label.label)] == UNKNOWN
+    assert (features.prominence[:, LABELS.index("cymbal")] == UNKNOWN).all()
+
+
+def test_several_teachers_agree_with_one_that_is_all_of_them(heard, tmp_path):
+    arguments = [str(SONG), "--jobs", "1", "--confidence", "0.5", "--model", str(RELEASED), str(RELEASED)]
+    assert pseudo.main([*arguments, "--out", str(tmp_path)]) == 0
+    for chunk in Manifest(tmp_path).chunks():
+        assert read_labels(tmp_path / f"{chunk.name}.tsv") == read_labels(heard / f"{chunk.name}.tsv")
+
+
+def test_music_that_the_teacher_does_not_understand_is_refused(tmp_path, capsys):
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, 5 * RATE).astype(np.float32)
+    clicks = noise * (np.arange(len(noise)) % (RATE * 3) < RATE // 50)  # two in five seconds
+    sf.write(songs / "clicks.wav", 5 * clicks, RATE)
+    shutil.copy(ROOT / "README.md", songs / "text.ogg")
+    sf.write(songs / "short.wav", noise[:1000], RATE)
+    assert pseudo.main([str(songs), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "understands too little" in said
+    assert "not readable as audio" in said
+    assert "shorter than 1 s" in said
+    assert not Manifest(tmp_path / "out").chunks()
+
+
+def test_what_holds_no_drums_is_a_backing(tmp_path):
+    time = np.arange(4 * RATE) / RATE
+    swell = 0.1 * np.minimum(time, 1) * np.sin(2 * np.pi * 220 * time)
+    sf.write(tmp_path / "pad.wav", swell.astype(np.float32), RATE)
+    assert pseudo.main([str(tmp_path / "pad.wav"), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
+    (chunk,) = Manifest(tmp_path / "out").chunks()
+    assert chunk.stems == ("backing",)
+    assert read_labels(tmp_path / "out" / f"{chunk.name}.tsv") == []
+
+
+def test_wrong_arguments_are_told(tmp_path, capsys):
+    assert pseudo.main([str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (tmp_path / "model.onnx").write_text("no model")
+    shutil.copy(SONG, tmp_path)
+    assert pseudo.main([str(tmp_path), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "model.onnx")]) == 2
+    assert "no model" in capsys.readouterr().err

@@ -1,0 +1,298 @@
+"""Labelled chunks from songs as they are, by the ear of a trained model: self-training on real music.
+
+A teacher (`training/export.py`; best one that may wait for what follows a hit, `training/grow.py`, or several, whose
+answers are averaged) listens to each song. Where it is sure of a hit, that is a label; where it doubts, nobody claims
+anything: such hits get a prominence of -99 dB, which training passes over; and where it hears nothing, nothing is
+said to be hit. The student learns that from the same song made harder: with other music over it, darker, in
+another room ("noisy student"; Xie et al., "Self-training with noisy student improves ImageNet classification", 2020).
+Chunks of which the teacher understands too little are left out. Labels that a model does not report by default are
+unknown. A chunk in which not even a doubtful hit is heard is kept as a backing to put drums over.
+"""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter1d
+
+from dance.detector import RELEASED
+from dance.errors import SpecError
+from dance.features import log_mel
+from dance.network import Network
+from dance.peaks import PeakPicker
+from labelgen.audio import RATE, SHORTEST, STRETCH, Song, find_songs, stretches
+from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.files import regular_file
+from labelgen.work import add_work_options, positive, run_command, share
+
+F32 = npt.NDArray[np.float32]
+
+DOUBTED = -99.0
+"""Prominence of a hit of which nobody is sure."""
+NEAR = 3
+"""Frames around a hit in which nothing more is doubted."""
+RAREST = 0.5
+"""Sure hits a second, below which a chunk is no music with drums, as far as the teacher can tell."""
+LARGEST = 4 << 30
+"""Bytes; more is no song."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a worker needs to know.
+
+    Attributes
+    ----------
+    sure, doubt : float
+        A hit is sure from this share of the way from its label's threshold to 1, and doubted from this share of the
+        threshold.
+    confidence : float
+        Least F-measure to expect of a chunk's sure hits.
+    """
+
+    out: Path
+    models: tuple[Path, ...]
+    sure: float
+    doubt: float
+    confidence: float
+    seconds: float
+    longest: float
+    licence: str
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What teachers think of a stretch of music: its hits, sure or not, and the moments at which there may be one.
+
+    Attributes
+    ----------
+    times : float64 [n]
+        Attacks, seconds.
+    columns : int64 [n]
+        Index of the label.
+    probability, velocity : float32 [n]
+    picked : bool [n]
+        Whether it would be reported.
+    """
+
+    times: npt.NDArray[np.float64]
+    columns: npt.NDArray[np.int64]
+    probability: F32
+    velocity: F32
+    picked: npt.NDArray[np.bool_]
+
+
+class Teachers:
+    """Models that are asked together.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        ONNX files of the same features and labels; they may differ in their delay.
+    doubt : float
+        As in `Options`.
+
+    Raises
+    ------
+    SpecError
+        If a file is no model, or hears other features or labels than the first.
+    """
+
+    def __init__(self, paths: Sequence[Path], doubt: float) -> None:
+        self.networks = [Network(path) for path in paths]
+        specs = [network.spec for network in self.networks]
+        self.spec = specs[0]
+        for path, spec in zip(paths, specs, strict=True):
+            if (spec.features, spec.labels) != (self.spec.features, self.spec.labels):
+                raise SpecError(f"{path} hears other features or labels than {paths[0]}")
+        # the later a model answers, the more of its first frames are about nothing
+        offsets = np.array([np.mean(spec.attack_offset_seconds) for spec in specs])
+        self._late = np.round((offsets - offsets[0]) / self.spec.features.hop_seconds).astype(int)
+        self.thresholds = np.mean([spec.thresholds for spec in specs], axis=0)
+        self._together = replace(self.spec, thresholds=tuple(map(float, self.thresholds)))
+        self._doubt = doubt * self.thresholds
+
+    def hear(self, mix: F32) -> Opinion:
+        """Return what is heard in `mix` (float32 [n], at `RATE`)."""
+        frames = log_mel(mix, self.spec.features, RATE)
+        asked = zip(self.networks, self._late, strict=True)
+        onset, velocity = np.mean([self._answers(network, frames, late) for network, late in asked], axis=0)
+        hits = np.zeros(onset.shape, np.uint8)
+        PeakPicker(self._together).process(np.ascontiguousarray(onset), hits)
+        perhaps = (onset >= self._doubt) & ~maximum_filter1d(hits, 2 * NEAR + 1, axis=0).astype(bool)
+        at, columns = np.nonzero((hits > 0) | perhaps)
+        # a hit is reported before its activation has risen to the full
+        top = np.max([np.pad(onset, ((0, 2), (0, 0)))[at + ahead, columns] for ahead in range(3)], axis=0)
+        ends = np.array([self.spec.features.frame_end(k, RATE) / RATE for k in range(len(onset))])
+        times = np.maximum(ends[at] - np.array(self.spec.attack_offset_seconds)[columns], 0)
+        return Opinion(times, columns, top.astype(np.float32), velocity[at, columns], hits[at, columns] > 0)
+
+    def _answers(self, network: Network, frames: F32, late: int) -> F32:
+        """Return activations and velocities [2, frames, labels] of one model, as if it were as quick as the first."""
+        network.reset()
+        result = np.zeros((2, len(frames), len(self.spec.labels)), np.float32)
+        silence = np.full((max(late, 0), frames.shape[1]), frames.min(initial=0.0), np.float32)
+        for number, frame in enumerate(np.concatenate([frames, silence])):
+            onset, velocity = network.step(frame)
+            if 0 <= number - late < len(frames):
+                result[:, number - late] = onset[0], velocity[0]
+        return result
+
+
+class Labeller:
+    """Labels songs; keeps the models loaded."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.teachers = Teachers(options.models, options.doubt)
+        self.writer = ChunkWriter(options.out, RATE)
+        spec = self.teachers.spec
+        self.known = np.array([label in spec.enabled for label in spec.labels])
+        self.sure = self.teachers.thresholds + options.sure * (1 - self.teachers.thresholds)
+
+    def label(self, song: Song) -> list[Chunk]:
+        """Write the chunks of one song; raise ValueError with the reason if there are none."""
+        regular_file(song.path, LARGEST)
+        length = round(self.options.seconds * RATE)
+        chunks: list[Chunk] = []
+        number, best = 0, 0.0
+        for start, margin, audio in stretches(song.path, self.options.longest):
+            mix = audio.mean(axis=1)
+            mix /= max(1.0, float(np.abs(mix).max(initial=0)))
+            opinion = self.teachers.hear(mix)
+            end = min(len(mix), margin + round(STRETCH * RATE))
+            for first in range(margin, end, length):
+                last = min(first + length, end)
+                if last - first < SHORTEST * RATE:
+                    break
+                labels, confidence = self._judge(opinion, first / RATE, last / RATE)
+                best = max(best, confidence)
+                if confidence >= self.options.confidence and np.any(mix[first:last]):
+                    name = chunk_name(song.key, f"{number:03d}")
+                    audio_of = {"": mix[first:last]} if labels else dict.fromkeys(("", "backing"), mix[first:last])
+                    self.writer.write(name, audio_of, labels)
+                    begin = round(start + (first - margin) / RATE, 3)
+                    chunks.append(self._chunk(song, name, confidence, (last - first) / RATE, begin, not labels))
+                number += 1
+        if not number:
+            raise ValueError(f"shorter than {SHORTEST:g} s")
+        if not chunks:
+            raise ValueError(f"the teacher understands too little of it (confidence {best:.2f} at best)")
+        return chunks
+
+    def _judge(self, opinion: Opinion, start: float, stop: float) -> tuple[list[Label], float]:
+        """Return the labels between two moments, and the F-measure to expect of the sure ones."""
+        inside = (opinion.times >= start) & (opinion.times < stop) & self.known[opinion.columns]
+        columns, p, picked = opinion.columns[inside], opinion.probability[inside], opinion.picked[inside]
+        sure = picked & (p >= self.sure[columns])
+        hits = zip(opinion.times[inside], columns, opinion.velocity[inside], sure, strict=True)
+        labels = [
+            Label(
+                float(time - start),
+                self.teachers.spec.labels[column],
+                float(np.clip(velocity, 0.05, 1)),
+                math.inf if certain else DOUBTED,
+            )
+            for time, column, velocity, certain in hits
+        ]
+        if not labels:
+            return labels, 1.0
+        if sure.sum() < RAREST * (stop - start):
+            return labels, 0.0
+        return labels, float(2 * p[sure].sum() / (sure.sum() + p[picked].sum()))
+
+    def _chunk(self, song: Song, name: str, confidence: float, seconds: float, start: float, drumless: bool) -> Chunk:
+        return Chunk(
+            name=name,
+            unit=song.key,
+            source=song.source,
+            song=song.key,
+            licence=self.options.licence,
+            method=f"pseudo, {' + '.join(network.spec.name for network in self.teachers.networks)}",
+            confidence=round(confidence, 3),
+            seconds=seconds,
+            stems=("backing",) if drumless else (),
+            details={"start": start, "complete": list(self.teachers.spec.enabled)},
+        )
+
+
+_labeller: Labeller | None = None  # one for each worker process: models load once
+
+
+def _setup(options: Options) -> None:
+    global _labeller
+    _labeller = Labeller(options)
+
+
+def _label(song: Song) -> list[Chunk]:
+    assert _labeller is not None
+    return _labeller.label(song)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python labelgen/pseudo.py ~/music --out data/chunks/music\n"
+        "  python labelgen/pseudo.py ~/music --model late.onnx other.onnx --confidence 0.9\n",
+    )
+    add = result.add_argument
+    add("inputs", nargs="+", type=Path, metavar="INPUT", help="recordings, or folders of them at any depth")
+    add("--out", type=Path, default=Path("data/chunks/pseudo"), help="folder of the set (default: %(default)s)")
+    add("--model", type=Path, nargs="+", default=[RELEASED], metavar="ONNX",
+        help="the teachers, calibrated (training/calibrate.py; default: the released model)")  # fmt: skip
+    add("--sure", type=share, default=0.3, metavar="SHARE", help="of the way from a label's threshold to 1, from "
+        "which a hit is a label (default: %(default)s)")  # fmt: skip
+    add("--doubt", type=share, default=0.4, metavar="SHARE", help="of the threshold, from which a hit is doubted "
+        "(default: %(default)s)")  # fmt: skip
+    add("--confidence", type=share, default=0.75, metavar="F", help="F-measure to expect of a chunk, below which it "
+        "is left out (default: %(default)s)")  # fmt: skip
+    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--longest", type=positive(float), default=60.0, metavar="MINUTES",
+        help="refuse longer recordings (default: %(default)s)")  # fmt: skip
+    add("--licence", default="", help="terms of the recordings, kept with every chunk")
+    add_work_options(result, limit=1200.0)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    wrong = next((f"no such file or folder: {path}" for path in args.inputs if not os.path.lexists(path)), "")
+    if args.seconds < SHORTEST or args.seconds > STRETCH:
+        wrong = f"--seconds must lie between {SHORTEST:g} and {STRETCH:g}"
+    if wrong:
+        print(f"labelgen: {wrong}", file=sys.stderr)
+        return 2
+    options = Options(
+        args.out.absolute(),
+        tuple(path.absolute() for path in args.model),
+        args.sure,
+        args.doubt,
+        args.confidence,
+        args.seconds,
+        60 * args.longest,
+        args.licence,
+    )
+    total = sum(1 for _ in find_songs(args.inputs))
+    if not total:
+        print(f"labelgen: no recordings in {args.inputs[0]}", file=sys.stderr)
+        return 2
+    try:
+        Labeller(options)  # here first: what is wrong with a model is said once
+    except (SpecError, ValueError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
+    return run_command(args, _label, find_songs(args.inputs), _setup, (options,), total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
