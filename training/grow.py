@@ -1,9 +1,10 @@
-"""Lengthen a trained TCN: blocks that change nothing yet are added behind its own, for training to go on with.
+"""Make a trained TCN longer and wider without changing what it says, for training to go on with.
 
-The new blocks end in weights of zero, so that the longer network says what the shorter one said (Chen, Goodfellow &
-Shlens, "Net2Net", 2016; Goyal et al., "Accurate, large minibatch SGD", 2017). That is how a network learns to wait:
-with --delay it is asked for its answer later, and blocks of a dilation of half the difference carry what it knows
-there. A teacher that has heard what follows a hit labels songs for one that may not wait (`labelgen/pseudo.py`).
+Blocks that are added behind its own end in weights of zero, and nothing that was there listens to channels that are
+added: the larger network says what the smaller one said (Chen, Goodfellow & Shlens, "Net2Net", 2016; Goyal et al.,
+"Accurate, large minibatch SGD", 2017). That is also how a network learns to wait: with --delay it is asked for its
+answer later, and blocks of a dilation of half the difference carry what it knows there. A teacher that has heard
+what follows a hit labels songs for one that may not wait (`labelgen/pseudo.py`).
 """
 
 import argparse
@@ -12,43 +13,68 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from models.tcn import TCN
 from training.train import DrumTask
 
 
-def grow(checkpoint: Path, dilations: Sequence[int], delay: int | None = None) -> dict[str, object]:
-    """Return weights and configuration of the longer network, a checkpoint to begin from.
+def _enlarged(old: Tensor, new: Tensor) -> Tensor:
+    """Return `new` with `old` in its first rows and columns, which hear nothing of the other columns."""
+    result = new.clone()
+    corner = tuple(slice(size) for size in old.shape[:2])
+    if old.ndim > 1:
+        result[: old.shape[0]] = 0
+    result[corner] = old
+    return result
+
+
+def grow(
+    checkpoint: Path, dilations: Sequence[int] = (), channels: int | None = None, delay: int | None = None
+) -> dict[str, object]:
+    """Return weights and configuration of the larger network, a checkpoint to begin from.
 
     Parameters
     ----------
     checkpoint : Path
     dilations : sequence of int
         One new block each.
+    channels : int, optional
+        Width of the residual stream.
     delay : int, optional
         Label delay in frames that the network is to be trained for.
 
     Raises
     ------
     ValueError
-        If the checkpoint holds no TCN.
+        If the checkpoint holds no TCN, or a wider one.
     """
     task = DrumTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
     if not isinstance(task.network, TCN):
-        raise ValueError(f"{checkpoint}: not a TCN; others cannot be lengthened")
+        raise ValueError(f"{checkpoint}: not a TCN; others cannot be enlarged")
+    own = task.network.config
+    if channels is not None and channels < own.channels:
+        raise ValueError(f"{checkpoint}: has {own.channels} channels already; {channels} would be fewer")
     config = dict(task.hparams["config"])
-    own = task.network.config.dilations
-    config["sizes"] = {**config["sizes"], "dilations": [*own, *dilations]}
-    config["delay"] = config["delay"] if delay is None else delay
-    longer = DrumTask(config)
-    assert isinstance(longer.network, TCN)
-    longer.network.load_state_dict(task.network.state_dict(), strict=False)
-    for block in list(longer.network.blocks)[len(own) :]:
+    config["sizes"] = {
+        **config.get("sizes", {}),
+        "dilations": [*own.dilations, *dilations],
+        "channels": channels or own.channels,
+    }
+    config["delay"] = task.config.delay if delay is None else delay
+    larger = DrumTask(config)
+    assert isinstance(larger.network, TCN)
+    fresh = larger.network.state_dict()
+    weights = {
+        name: _enlarged(old, fresh[name]) if old.ndim else old for name, old in task.network.state_dict().items()
+    }
+    larger.network.load_state_dict(weights, strict=False)
+    for block in list(larger.network.blocks)[len(own.dilations) :]:
         torch.nn.init.zeros_(block.mix.weight)
         torch.nn.init.zeros_(block.mix.bias)
     version = torch.load(checkpoint, map_location="cpu", weights_only=True)["pytorch-lightning_version"]
     return {
-        "state_dict": longer.state_dict(),
+        "state_dict": larger.state_dict(),
         "hyper_parameters": {"config": config},
         "pytorch-lightning_version": version,
     }
@@ -59,12 +85,14 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n"
+        epilog="examples:\n"
+        "  python training/grow.py checkpoints/released/dance.ckpt --channels 128 --dilations 32 64 --out large.ckpt\n"
         "  python training/grow.py checkpoints/released/dance.ckpt --dilations 5 5 10 --delay 12 --out late.ckpt\n"
         "  python training/train.py --config late.json --init late.ckpt --name late\n",
     )
     result.add_argument("checkpoint", type=Path, metavar="CKPT", help="a TCN of training/train.py")
-    result.add_argument("--dilations", type=int, nargs="+", required=True, help="one new block each")
+    result.add_argument("--dilations", type=int, nargs="+", default=[], help="one new block each")
+    result.add_argument("--channels", type=int, help="width of the residual stream (default: as before)")
     result.add_argument("--delay", type=int, help="label delay in frames from now on (default: as before)")
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result
@@ -74,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        torch.save(grow(args.checkpoint, args.dilations, args.delay), args.out)
+        torch.save(grow(args.checkpoint, args.dilations, args.channels, args.delay), args.out)
     except (OSError, ValueError) as error:
         print(f"grow: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""A longer network says what the shorter one said, until it is trained on."""
+"""A larger network says what the smaller one said, until it is trained on."""
 
 import pytest
 
@@ -25,19 +25,37 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_growing_changes_no_answer_and_waits_longer(checkpoint, tmp_path):
-    longer = tmp_path / "long.ckpt"
-    assert grow.main([str(checkpoint), "--dilations", "5", "10", "--delay", "12", "--out", str(longer)]) == 0
+@pytest.mark.parametrize("channels", [16, 24])
+def test_growing_changes_no_answer_and_waits_longer(checkpoint, tmp_path, channels):
+    larger = tmp_path / "large.ckpt"
+    sizes = ["--dilations", "5", "10", "--channels", str(channels)]
+    assert grow.main([str(checkpoint), *sizes, "--delay", "12", "--out", str(larger)]) == 0
     before, after = (
-        DrumTask.load_from_checkpoint(path, map_location="cpu", weights_only=True) for path in (checkpoint, longer)
+        DrumTask.load_from_checkpoint(path, map_location="cpu", weights_only=True) for path in (checkpoint, larger)
     )
     assert after.config.delay == 12
     assert tuple(after.network.config.dilations) == (1, 2, 5, 10)
+    assert after.network.config.channels == channels
     frames = torch.randn(2, 50, 80) * 10 - 50
     with torch.no_grad():
         first, second = (task.network.eval()(frames, task.network.init_state(2)) for task in (before, after))
-    torch.testing.assert_close(first[0], second[0], rtol=0, atol=0)
-    torch.testing.assert_close(first[1], second[1], rtol=0, atol=0)
+    torch.testing.assert_close(first[0], second[0], rtol=0, atol=2e-5)
+    torch.testing.assert_close(first[1], second[1], rtol=0, atol=2e-5)
+    assert first[0].std() > 0.01
+
+
+def test_all_of_a_larger_network_learns(checkpoint):
+    larger = grow.grow(checkpoint, (5,), 24)
+    task = DrumTask(larger["hyper_parameters"]["config"])
+    task.load_state_dict(larger["state_dict"])
+    optimiser = torch.optim.SGD(task.parameters(), 0.1)
+    for _ in range(2):  # what begins at zero passes nothing back at first
+        optimiser.zero_grad()
+        onset, _, _ = task.network(torch.randn(2, 50, 80) * 10 - 50, task.network.init_state(2))
+        onset.square().mean().backward()
+        optimiser.step()
+    asked = {name: weight.grad for name, weight in task.network.named_parameters() if "velocity" not in name}
+    assert [name for name, gradient in asked.items() if not gradient.any()] == []
 
 
 def test_training_can_begin_from_it_with_its_own_configuration(checkpoint, tmp_path, capsys):
@@ -48,7 +66,7 @@ def test_training_can_begin_from_it_with_its_own_configuration(checkpoint, tmp_p
     assert "size mismatch" in capsys.readouterr().err  # the default network is another one
 
 
-def test_others_are_refused(tmp_path, capsys):
+def test_others_are_refused(checkpoint, tmp_path, capsys):
     config = {"architecture": "gru"}
     path = tmp_path / "gru.ckpt"
     weights = {f"network.{k}": v for k, v in build("gru").state_dict().items()}
@@ -57,4 +75,6 @@ def test_others_are_refused(tmp_path, capsys):
     )
     assert grow.main([str(path), "--dilations", "4", "--out", str(tmp_path / "out.ckpt")]) == 2
     assert "not a TCN" in capsys.readouterr().err
+    assert grow.main([str(checkpoint), "--channels", "8", "--out", str(tmp_path / "out.ckpt")]) == 2
+    assert "fewer" in capsys.readouterr().err
     assert grow.main([str(tmp_path / "none.ckpt"), "--dilations", "4", "--out", str(tmp_path / "out.ckpt")]) == 2
