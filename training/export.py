@@ -32,7 +32,7 @@ def default_spec(config: TrainConfig, name: str) -> ModelSpec:
     """Return a spec with thresholds still to be calibrated."""
     count = len(config.labels)
     # a hit lies on average in the middle of its frame and is reported `delay` frames later
-    offset = (config.delay + 0.5) * config.features.hop_seconds
+    delays = (config.delay,) * count if isinstance(config.delay, int) else config.delay
     return ModelSpec(
         name=name,
         labels=config.labels,
@@ -41,7 +41,7 @@ def default_spec(config: TrainConfig, name: str) -> ModelSpec:
         sample_rates=(44100, 48000),
         thresholds=(0.4,) * count,
         refractory_seconds=tuple(REFRACTORY.get(label, 0.05) for label in config.labels),
-        attack_offset_seconds=(offset,) * count,
+        attack_offset_seconds=tuple((delay + 0.5) * config.features.hop_seconds for delay in delays),
     )
 
 

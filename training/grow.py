@@ -30,7 +30,7 @@ def _enlarged(old: Tensor, new: Tensor) -> Tensor:
 
 
 def grow(
-    checkpoint: Path, dilations: Sequence[int] = (), channels: int | None = None, delay: int | None = None
+    checkpoint: Path, dilations: Sequence[int] = (), channels: int | None = None, delay: int | Sequence[int] = ()
 ) -> dict[str, object]:
     """Return weights and configuration of the larger network, a checkpoint to begin from.
 
@@ -41,8 +41,8 @@ def grow(
         One new block each.
     channels : int, optional
         Width of the residual stream.
-    delay : int, optional
-        Label delay in frames that the network is to be trained for.
+    delay : int or sequence of int, optional
+        Label delay in frames that the network is to be trained for, for each label if there are several.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def grow(
         "dilations": [*own.dilations, *dilations],
         "channels": channels or own.channels,
     }
-    config["delay"] = task.config.delay if delay is None else delay
+    config["delay"] = delay or task.config.delay
     larger = DrumTask(config)
     assert isinstance(larger.network, TCN)
     fresh = larger.network.state_dict()
@@ -93,7 +93,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("checkpoint", type=Path, metavar="CKPT", help="a TCN of training/train.py")
     result.add_argument("--dilations", type=int, nargs="+", default=[], help="one new block each")
     result.add_argument("--channels", type=int, help="width of the residual stream (default: as before)")
-    result.add_argument("--delay", type=int, help="label delay in frames from now on (default: as before)")
+    result.add_argument("--delay", type=int, nargs="+", default=[], metavar="FRAMES",
+                        help="label delay from now on: one, or one for each label (default: as before)")  # fmt: skip
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result
 
@@ -101,8 +102,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
+    delay = args.delay[0] if len(args.delay) == 1 else args.delay
     try:
-        torch.save(grow(args.checkpoint, args.dilations, args.channels, args.delay), args.out)
+        torch.save(grow(args.checkpoint, args.dilations, args.channels, delay), args.out)
     except (OSError, ValueError) as error:
         print(f"grow: {error}", file=sys.stderr)
         return 2

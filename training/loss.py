@@ -5,27 +5,38 @@ the network is trained for. Its neighbours count half, since the evidence rarely
 
 Contents
 --------
-targets, asked, disorder, DrumLoss
+delayed, targets, asked, disorder, DrumLoss
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def targets(velocity: Tensor, delay: int, shoulder: float = 0.5) -> tuple[Tensor, Tensor]:
+def delayed(values: Tensor, delay: int | Sequence[int]) -> Tensor:
+    """Return values [batch, time, labels] so many frames later, all labels alike or each by its own delay."""
+    if not isinstance(delay, int):
+        if len(delay) != values.shape[2]:
+            raise ValueError(f"{len(delay)} delays for {values.shape[2]} labels")
+        return torch.cat([delayed(values[:, :, [k]], frames) for k, frames in enumerate(delay)], dim=2)
+    return F.pad(values, (0, 0, delay, 0))[:, : values.shape[1]]
+
+
+def targets(velocity: Tensor, delay: int | Sequence[int], shoulder: float = 0.5) -> tuple[Tensor, Tensor]:
     """Return onset and velocity targets [batch, time, labels].
 
     Parameters
     ----------
     velocity : Tensor [batch, time, labels]
         Velocity in the frame in which a drum is hit, else 0.
-    delay : int
-        Frames between hit and report.
+    delay : int or sequence of int
+        Frames between hit and report, for each label if there are several.
     shoulder : float
         Onset target of the frames before and after.
     """
-    late = F.pad(velocity, (0, 0, delay, 0))[:, : velocity.shape[1]]
+    late = delayed(velocity, delay)
     onset = (late > 0).to(late.dtype)
     before = F.pad(onset[:, 1:], (0, 0, 0, 1))
     after = F.pad(onset[:, :-1], (0, 0, 1, 0))
@@ -33,20 +44,19 @@ def targets(velocity: Tensor, delay: int, shoulder: float = 0.5) -> tuple[Tensor
     return torch.maximum(onset, shoulder * torch.maximum(before, after)), torch.maximum(late, held)
 
 
-def asked(velocity: Tensor, heard: Tensor, delay: int) -> Tensor:
+def asked(velocity: Tensor, heard: Tensor, delay: int | Sequence[int]) -> Tensor:
     """Return where the loss counts [batch, time, labels]: 0 around hits that are not heard, unless one that is is near.
 
     Parameters
     ----------
     velocity, heard : Tensor [batch, time, labels]
         As `DrumLoss` takes them.
-    delay : int
+    delay : int or sequence of int
         Label delay in frames.
     """
-    length = velocity.shape[1]
 
     def around(values: Tensor, reach: int) -> Tensor:
-        late = F.pad(values, (0, 0, delay, 0))[:, :length].transpose(1, 2)
+        late = delayed(values, delay).transpose(1, 2)
         return F.max_pool1d(late, 2 * reach + 1, 1, reach).transpose(1, 2)
 
     unheard, clear = 1 - heard, heard * (velocity > 0)
@@ -100,7 +110,7 @@ class DrumLoss(nn.Module):
     """
 
     def __init__(
-        self, delay: int, positive: float, velocity: float = 0.3, order: float = 0.0, warmup: int = 20
+        self, delay: int | Sequence[int], positive: float, velocity: float = 0.3, order: float = 0.0, warmup: int = 20
     ) -> None:
         super().__init__()
         self.delay, self.velocity, self.order, self.warmup = delay, velocity, order, warmup

@@ -46,8 +46,8 @@ class TrainConfig:
     architecture : str
     sizes : dict
         Fields of the architecture's config that differ from its defaults.
-    delay : int
-        Label delay in frames.
+    delay : int or tuple of int
+        Label delay in frames, for each label if there are several.
     positive : float
         Weight of a hit against silence.
     velocity, order : float
@@ -67,7 +67,7 @@ class TrainConfig:
     sizes: dict[str, Any] = field(default_factory=dict)
     features: FeatureSpec = field(default_factory=FeatureSpec)
     labels: tuple[str, ...] = LABELS
-    delay: int = 1
+    delay: int | tuple[int, ...] = 1
     positive: float = 1.5
     velocity: float = 0.3
     order: float = 0.0
@@ -200,7 +200,7 @@ def parser() -> argparse.ArgumentParser:
     add("--architecture", choices=sorted(ARCHITECTURES))
     add("--steps", type=int, help="batches in all")
     add("--batch", type=int, help="crops in a batch of each process")
-    add("--delay", type=int, help="label delay in frames")
+    add("--delay", type=int, nargs="+", help="label delay in frames: one, or one for each label")
     add("--rate", type=float, help="peak learning rate")
     add("--seed", type=int)
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
@@ -220,6 +220,8 @@ def settings(args: argparse.Namespace) -> TrainConfig:
     values = json.loads(args.config.read_text(encoding="utf-8")) if args.config else {}
     names = ("train", "valid", "architecture", "steps", "batch", "delay", "rate", "seed")
     values |= {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.delay and len(args.delay) == 1:
+        values["delay"] = args.delay[0]
     return TrainConfig.from_dict(values)
 
 

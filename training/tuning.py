@@ -77,7 +77,7 @@ class Tuning:
         How far the result lies from the old weights towards the tuned ones, 0..1.
     positive : float
         Weight of a hit against silence.
-    delay : int
+    delay : int or tuple of int
         Label delay of the network in frames.
     seed : int
     near, far : Augment
@@ -91,7 +91,7 @@ class Tuning:
     keep: float = 1.0
     share: float = 0.5
     positive: float = 1.5
-    delay: int = 1
+    delay: int | tuple[int, ...] = 1
     seed: int = 0
     near: Augment = field(default_factory=lambda: NEAR)
     far: Augment = field(default_factory=lambda: FAR)

@@ -170,6 +170,21 @@ def test_labels_not_claimed_complete_are_not_asked_for(tmp_path):
     assert features.prominence[70, 1] == 99 and features.prominence[69, 1] == -99
 
 
+def test_each_label_may_have_its_own_delay():
+    velocity = torch.zeros(1, 12, 2)
+    velocity[0, 4] = 0.5
+    onset, _ = targets(velocity, delay=(1, 3))
+    assert onset[0].argmax(0).tolist() == [5, 7]
+    heard = torch.ones_like(velocity)
+    heard[0, 4] = 0
+    counts = asked(velocity, heard, (1, 3))
+    assert [(counts[0, :, k] == 0).nonzero()[:, 0].tolist() for k in (0, 1)] == [[3, 4, 5, 6, 7], [5, 6, 7, 8, 9]]
+    with pytest.raises(ValueError, match="3 delays for 2 labels"):
+        targets(velocity, delay=(1, 2, 3))
+    spec = export.default_spec(train.TrainConfig.from_dict({"labels": ["kick", "snare"], "delay": [1, 3]}), "two")
+    assert spec.attack_offset_seconds == (0.015, 0.035)
+
+
 def test_targets_are_late_by_the_delay_and_have_shoulders():
     velocity = torch.zeros(1, 10, 1)
     velocity[0, 3] = 0.8
