@@ -17,6 +17,8 @@ kick, snare, hihat, tom, cymbal  hits of that drum and nothing else (so do clap,
                                  ride, crash and the other classes of sample packs)
 other                            other percussion
 several of them, as "kick snare" a mixed track of these
+unsure                           perhaps drums, so no hit in it is named and nobody claims that it has none;
+                                 "unsure kick tom" if it is perhaps these, and surely no other
 mixed                            a mixed track of any drums: names with beat, break or groove, with two different
                                  drums, or with drums, kit, loop, tops, overhead or room and no drum
 backing                          no drums: names with vox, bass, synth and the like, and all that no word explains
@@ -40,7 +42,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import pairwise
@@ -81,6 +83,8 @@ CLEAR_DB = 9.0
 """Prominence over its own track's ringing from which an onset is a hit; from 0 dB on it may be one."""
 APART, CLAP_APART = 0.045, 0.1
 """Seconds within which the lesser of two onsets may be part of the other; hands do not clap at once."""
+BRIEF = 5.0
+"""Seconds below which a chunk is not cut off because of a mixed track."""
 NEAR = 0.3
 """Seconds within which a cut is moved."""
 LAYERS = 0.03
@@ -92,7 +96,7 @@ SILENT_DB, PAUSE = -60.0, 2.0
 FAINT_DB = -50.0
 """A chunk's backing below this level against the song's is what codecs and rooms leave."""
 
-MIXED, BACKING, OUT = "mixed", "backing", "out"
+MIXED, UNSURE, BACKING, OUT = "mixed", "unsure", "backing", "out"
 DRUMS = frozenset(LABELS)
 ALWAYS_MIXED = {"break", "beat", "breakbeat", "groove"}
 DRUM_WORDS = ALWAYS_MIXED | {"drum", "kit", "drumkit"}
@@ -122,7 +126,12 @@ class Kind(NamedTuple):
     @property
     def single(self) -> bool:
         """Whether onsets tell labels."""
-        return len(self.labels) == 1
+        return len(self.labels) == 1 and not self.unsure
+
+    @property
+    def unsure(self) -> bool:
+        """Whether nobody knows if its drums are there."""
+        return self.cls.startswith(UNSURE)
 
 
 def kind_of(text: str) -> Kind:
@@ -134,13 +143,14 @@ def kind_of(text: str) -> Kind:
         If it is none.
     """
     names = text.lower().split()
-    if names == [MIXED]:
-        return Kind(DRUMS, MIXED)
+    if names in ([MIXED], [UNSURE]):
+        return Kind(DRUMS, names[0])
     if len(names) == 1 and names[0] in (BACKING, OUT):
         return Kind(frozenset(), names[0])
-    labels = frozenset(name if name in (*LABELS, OTHER) else ONE_SHOT.get(name, "") for name in names)
+    drums = names[1:] if names[:1] == [UNSURE] else names
+    labels = frozenset(name if name in (*LABELS, OTHER) else ONE_SHOT.get(name, "") for name in drums)
     if not labels or "" in labels:
-        known = ", ".join((*LABELS, OTHER, MIXED, BACKING, OUT))
+        known = ", ".join((*LABELS, OTHER, MIXED, UNSURE, BACKING, OUT))
         raise ValueError(f"no class of a track: {text!r}; there are {known}, or several drums as 'kick snare'")
     return Kind(labels, " ".join(names))
 
@@ -276,9 +286,8 @@ def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
     trust = np.zeros((len(shreds.times), len(COLUMNS)))
     clear = np.ones(len(trust), bool)
     if kind.single:
-        level = np.array(prominence({_VOICE: samples}, [Hit(t, 36, 1.0) for t in shreds.times], RATE))
-        echo = _echoes(shreds.times, level, CLAP_APART if "clap" in kind.cls else APART)
-        clear = (level >= CLEAR_DB) & np.isin(shreds.times, sure) & ~echo
+        level, clear = stand_out(samples, shreds.times, CLAP_APART if "clap" in kind.cls else APART)
+        clear &= np.isin(shreds.times, sure)
         trust[:, COLUMNS.index(next(iter(kind.labels)))] = np.where(clear, 1.0, 0.5) * (level >= 0)
         given = trust > 0
     else:
@@ -288,6 +297,12 @@ def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
     keep = given.any(axis=1)
     kept = Shreds(*(getattr(shreds, field.name)[keep] for field in fields(Shreds)))
     return Hits(kept, given[keep], trust[keep], clear[keep])
+
+
+def stand_out(samples: F32, times: F64, apart: float = APART) -> tuple[F64, npt.NDArray[np.bool_]]:
+    """Return the prominence of onsets in their own track in dB, and which ones are surely hits."""
+    level = np.array(prominence({_VOICE: samples}, [Hit(time, 36, 1.0) for time in times], RATE))
+    return level, (level >= CLEAR_DB) & ~_echoes(times, level, apart)
 
 
 def _overlooked(samples: F32, known: F64) -> list[float]:
@@ -356,22 +371,37 @@ def read_song(song: Song, classifier: ShredClassifier, longest: float) -> Readin
     used = [track for track in song.tracks if track.kind.cls != OUT]
     if not any(track.kind.labels & DRUMS for track in used):
         raise ValueError(f"none of its {len(used)} tracks is one of drums, by the names; name them with --tracks")
+
+    def read() -> Iterator[tuple[str, Kind, F32]]:
+        for track in used:
+            try:
+                yield track.path.name, track.kind, read_track(track.path, longest)
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{track.path.name}: {error}") from None
+
+    return read_together(read(), classifier)
+
+
+def read_together(tracks: Iterable[tuple[str, Kind, F32]], classifier: ShredClassifier) -> Reading:
+    """Read a song from its tracks: the name of each, what it is, and its samples at `RATE`; they may be drawn lazily.
+
+    Raises
+    ------
+    ValueError
+        If the tracks are not those of one song.
+    """
     sums: dict[frozenset[str], F32] = {}
     heard: list[tuple[frozenset[str], Hits]] = []
     mixed = []
     lengths: dict[str, int] = {}
-    for track in used:
-        try:
-            samples = read_track(track.path, longest)
-        except (ValueError, OSError) as error:
-            raise ValueError(f"{track.path.name}: {error}") from None
-        lengths[track.path.name] = len(samples)
-        labels = track.kind.labels
-        if labels:
-            heard.append((labels, hear(samples, track.kind, classifier)))
-        if len(labels) > 1:
-            mixed += [(begin, end, labels) for begin, end in sounding(samples)]
-        sums[labels] = _plus(sums.get(labels), samples)
+    for name, kind, samples in tracks:
+        lengths[name] = len(samples)
+        group = kind.labels | {UNSURE} if kind.unsure else kind.labels  # no hit is measured against its own drum
+        if kind.labels and not kind.unsure:
+            heard.append((group, hear(samples, kind, classifier)))
+        if kind.labels and not kind.single:
+            mixed += [(begin, end, kind.labels) for begin, end in sounding(samples)]
+        sums[group] = _plus(sums.get(group), samples)
     least, most = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
     if lengths[most] - lengths[least] > UNEVEN * RATE:
         raise ValueError(
@@ -404,6 +434,8 @@ def _found(
     classifier: ShredClassifier,
 ) -> list[Found]:
     """Give the hits of all tracks their velocity, against the song's loud ones, and their prominence in it."""
+    if not heard:
+        return []
     joined = Shreds(*(np.concatenate([getattr(h.shreds, f.name) for _, h in heard]) for f in fields(Shreds)))
     given = np.concatenate([h.given for _, h in heard])
     velocity = velocities(joined, given, replace(classifier.spec, labels=COLUMNS))
@@ -448,14 +480,27 @@ def cuts(reading: Reading, longest: float) -> list[tuple[float, float]]:
     seconds = len(reading.drums) / RATE
     times = [hit.label.time for hit in reading.hits]
     edges = {0.0, seconds}
-    for begin, end, _ in reading.mixed:
-        edges |= {_calm(times, begin - NEAR, begin), _calm(times, end, end + NEAR)}
+    for begin, end, labels in reading.mixed:
+        # where other tracks leave the same open nothing changes
+        if not labels <= _held(reading, begin - NEAR, begin - NEAR):
+            edges.add(_calm(times, begin - NEAR, begin))
+        if not labels <= _held(reading, end + NEAR, end + NEAR):
+            edges.add(_calm(times, end, end + NEAR))
+    kept = [0.0]
+    for edge in sorted(edges):
+        if edge - kept[-1] >= BRIEF and seconds - edge >= BRIEF:
+            kept.append(edge)
     pieces = []
-    for begin, end in pairwise(sorted(min(max(0.0, edge), seconds) for edge in edges)):
+    for begin, end in pairwise([*kept, seconds]):
         bounds = np.linspace(begin, end, max(1, int(np.ceil((end - begin) / longest))) + 1)
         inner = [_calm(times, bound - NEAR / 2, bound + NEAR / 2) for bound in bounds[1:-1]]
         pieces += [(a, b) for a, b in pairwise([begin, *inner, end]) if b - a >= SHORTEST]
     return pieces
+
+
+def _held(reading: Reading, begin: float, end: float) -> frozenset[str]:
+    """Return what may sound between two moments without a label."""
+    return frozenset[str]().union(*(labels for a, b, labels in reading.mixed if a < end and b > begin))
 
 
 def _calm(times: Sequence[float], low: float, high: float) -> float:
@@ -474,18 +519,33 @@ class Options:
     seconds: float
     longest: float
     licence: str
+    stems: bool = True
 
 
 def make_chunks(song: Song, options: Options) -> list[Chunk]:
     """Write the chunks of one song; raise ValueError with the reason if there are none."""
     reading = read_song(song, ShredClassifier(options.classifier), options.longest)
+    tracks = [(track.path.name, track.kind) for track in song.tracks]
+    return write_chunks(reading, song.key, song.source, tracks, options, "multitrack")
+
+
+def write_chunks(
+    reading: Reading, key: str, source: str, tracks: Iterable[tuple[str, Kind]], options: Options, method: str
+) -> list[Chunk]:
+    """Write the chunks of a song read; the arguments are what its manifest lines say.
+
+    Raises
+    ------
+    ValueError
+        If nothing is hit.
+    """
     if not reading.hits:
         raise ValueError("its tracks of drums are silent")
     writer = ChunkWriter(options.out, RATE)
-    tracks: dict[str, list[str]] = {}
-    for track in song.tracks:
-        if track.kind.labels:
-            tracks.setdefault(track.kind.cls, []).append(track.path.name)
+    drums: dict[str, list[str]] = {}
+    for name, kind in tracks:
+        if kind.labels:
+            drums.setdefault(kind.cls, []).append(name)
     faint = max(1e-4, float(np.abs(reading.backing).max()) * 10 ** (FAINT_DB / 20))
     chunks: list[Chunk] = []
     for begin, end in cuts(reading, options.seconds):
@@ -498,23 +558,27 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
         if not stems:
             continue
         mix = sum(stems.values(), np.zeros(span.stop - span.start, np.float32))
-        held = frozenset[str]().union(*(labels for a, b, labels in reading.mixed if a < end and b > begin))
-        details: dict[str, object] = {"start": round(begin, 3), "tracks": tracks}
+        held = _held(reading, begin, end)
+        details: dict[str, object] = {"start": round(begin, 3), "tracks": drums}
         if held and inside:
             details["complete"] = [label for label in LABELS if label not in held]
-        name = chunk_name(song.key, f"{len(chunks):03d}")
-        writer.write(name, {"": mix, **stems}, [h.label._replace(time=h.label.time - begin) for h in inside])
+        name = chunk_name(key, f"{len(chunks):03d}")
+        writer.write(
+            name,
+            {"": mix, **(stems if options.stems else {})},
+            [h.label._replace(time=h.label.time - begin) for h in inside],
+        )
         chunks.append(
             Chunk(
                 name=name,
-                unit=song.key,
-                source=song.source,
-                song=song.key,
+                unit=key,
+                source=source,
+                song=key,
                 licence=options.licence,
-                method="multitrack",
+                method=method,
                 confidence=round(float(np.mean([hit.trust for hit in inside])), 3) if inside else 1.0,
                 seconds=len(mix) / RATE,
-                stems=tuple(stems),
+                stems=tuple(stems) if options.stems else (),
                 details=details,
             )
         )
