@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 from stage import RELEASED, ROOT
 
+from benchmarks.pseudo_labels import compare
 from dance.labels import LABELS
 from dance.spec import FeatureSpec
 from labelgen import pseudo
@@ -57,6 +58,18 @@ def test_what_is_doubted_is_passed_over_by_training(heard):
         frame = int(label.time / FeatureSpec().hop_seconds)
         assert features.prominence[frame, LABELS.index(label.label)] == UNKNOWN
     assert (features.prominence[:, LABELS.index("cymbal")] == UNKNOWN).all()
+
+
+def test_the_benchmark_tells_hits_that_are_taught_as_silence(heard, tmp_path):
+    figures = compare(heard, {SONG.name: SONG.with_suffix(".tsv")})
+    for count, doubted in figures.values():
+        assert count.precision > 0.95 and 0 <= doubted <= count.fn
+    # twice as many hits as there are: the second half is neither named nor doubted
+    rows = SONG.with_suffix(".tsv").read_text().splitlines()
+    late = [f"{float(time) + 0.13:.4f}\t{rest}" for time, rest in (row.split("\t", 1) for row in rows[1:])]
+    (tmp_path / "song.tsv").write_text("\n".join([*rows, *late]) + "\n")
+    wrong = compare(heard, {SONG.name: tmp_path / "song.tsv"})
+    assert sum(c.fn - d for c, d in wrong.values()) > 50 + sum(c.fn - d for c, d in figures.values())
 
 
 def test_several_teachers_agree_with_one_that_is_all_of_them(heard, tmp_path):
