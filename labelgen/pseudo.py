@@ -251,9 +251,9 @@ def parser() -> argparse.ArgumentParser:
         help="the teachers, calibrated (training/calibrate.py; default: the released model)")  # fmt: skip
     add("--sure", type=share, default=0.3, metavar="SHARE", help="of the way from a label's threshold to 1, from "
         "which a hit is a label (default: %(default)s)")  # fmt: skip
-    add("--doubt", type=share, default=0.4, metavar="SHARE", help="of the threshold, from which a hit is doubted "
+    add("--doubt", type=share, default=0.2, metavar="SHARE", help="of the threshold, from which a hit is doubted "
         "(default: %(default)s)")  # fmt: skip
-    add("--confidence", type=share, default=0.75, metavar="F", help="F-measure to expect of a chunk, below which it "
+    add("--confidence", type=share, default=0.72, metavar="F", help="F-measure to expect of a chunk, below which it "
         "is left out (default: %(default)s)")  # fmt: skip
     add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
     add("--longest", type=positive(float), default=60.0, metavar="MINUTES",

@@ -18,6 +18,8 @@ Audio = npt.NDArray[np.float32]
 DRUM_CHANNEL = 9
 KEPT_CONTROLS = (1, 7, 10, 11, 64)  # modulation, volume, pan, expression, sustain
 BLOCK = 64  # FluidSynth starts notes on the edges of its internal blocks of so many samples
+OTHER_NOTES = {"_LV2": {48: 45, 50: 47, 52: 57}}
+"""Notes of General MIDI's toms and china where a soundfont, known by the end of its name, has other drums: avldrums."""
 PRE_ROLL = 1.0  # seconds rendered and thrown away, so that notes already sounding are heard
 
 # pyfluidsynth wraps only the 16-bit writer, whose dither differs from run to run
@@ -72,6 +74,7 @@ class SoundFont:
         self.drum_presets = [(128, p) for p in range(128) if self._synth.sfpreset_name(self._id, 128, p)] or [
             (0, p) for p in range(128) if self._synth.sfpreset_name(self._id, 0, p)
         ]
+        self._notes = next((notes for end, notes in OTHER_NOTES.items() if path.stem.endswith(end)), {})
         self.melodic = bool(self._synth.sfpreset_name(self._id, 0, 32))
 
     def _new_synth(self) -> fluidsynth.Synth:
@@ -127,8 +130,9 @@ class SoundFont:
                     events.append((max(begin, bend.time), 0, (1, channel, bend.pitch)))
             for note in instrument.notes:
                 if note.end > begin and note.start < end and note.velocity > 0:
-                    events.append((max(begin, note.start), 2, (2, channel, note.pitch, note.velocity)))
-                    events.append((min(end, note.end), 1, (3, channel, note.pitch)))
+                    pitch = self._notes.get(note.pitch, note.pitch) if instrument.is_drum else note.pitch
+                    events.append((max(begin, note.start), 2, (2, channel, pitch, note.velocity)))
+                    events.append((min(end, note.end), 1, (3, channel, pitch)))
         events.sort()
         total = round((end - begin) * self.sample_rate)
         stereo = np.zeros((-(-total // BLOCK) * BLOCK, 2), np.float32)  # ends on an edge: the next begins there

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pretty_midi
 import pytest
 import soundfile as sf
 import studio
@@ -14,6 +15,7 @@ from labelgen.arrange import arrange
 from labelgen.chunks import Manifest, read_labels
 from labelgen.kits import Hit, KitLibrary
 from labelgen.material import read_manifest
+from labelgen.synth import SoundFont
 
 FONT = studio.soundfont()
 pytestmark = pytest.mark.skipif(FONT is None, reason="needs Debian's timgm6mb-soundfont")
@@ -162,3 +164,19 @@ def test_arrangements_keep_the_rest_and_say_what_they_changed():
     assert all(42 not in notes for notes in seen["no hats"])
     assert all(37 in notes and 38 not in notes for notes in seen["side-stick for snare"])
     assert {"kick under snare", "clap with snare", "ride for hats", "no kick"} <= set(seen)
+
+
+def test_a_font_with_other_drums_in_the_places_of_toms_plays_toms(tmp_path):
+    fonts = {}
+    for name in ("kit", "kit_LV2"):
+        (tmp_path / f"{name}.sf2").symlink_to(FONT)
+        fonts[name] = SoundFont(tmp_path / f"{name}.sf2", 22050)
+
+    def hit(font: str, pitch: int) -> np.ndarray:
+        drums = pretty_midi.Instrument(0, is_drum=True, name="drums")
+        drums.notes.append(pretty_midi.Note(100, pitch, 0.1, 0.2))
+        return fonts[font].render([drums], 0.0, 0.5)
+
+    np.testing.assert_array_equal(hit("kit_LV2", 48), hit("kit", 45))
+    np.testing.assert_array_equal(hit("kit_LV2", 38), hit("kit", 38))
+    assert np.abs(hit("kit", 48) - hit("kit", 45)).max() > 0.01
