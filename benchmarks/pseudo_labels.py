@@ -56,13 +56,12 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n"
-        "  python benchmarks/pseudo_labels.py --audio mdb/audio --labels mdb/labels --model late.onnx\n",
+        epilog="example:\n  python benchmarks/pseudo_labels.py --audio mdb/audio --labels mdb/labels\n",
     )
     add = result.add_argument
     add("--audio", type=Path, required=True, help="folder of recordings")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
-    add("--model", type=Path, nargs="+", default=[], metavar="ONNX", help="the teachers (default: the released model)")
+    add("--model", type=Path, nargs="+", default=[], metavar="ONNX", help="the teachers (default: the released one)")
     add("--sure", default="0.3", metavar="SHARE", help="as labelgen/pseudo.py takes it (default: %(default)s)")
     add("--doubt", default="0.2", metavar="SHARE", help="as labelgen/pseudo.py takes it (default: %(default)s)")
     return result
