@@ -126,10 +126,12 @@ class Teachers:
         PeakPicker(self._together).process(np.ascontiguousarray(onset), hits)
         perhaps = (onset >= self._doubt) & ~maximum_filter1d(hits, 2 * NEAR + 1, axis=0).astype(bool)
         at, columns = np.nonzero((hits > 0) | perhaps)
+        ends = np.array([self.spec.features.frame_end(k, RATE) / RATE for k in range(len(onset))])
+        times = ends[at] - np.array(self.spec.attack_offset_seconds)[columns]
+        heard = times > -self.spec.features.hop_seconds  # before that there was nothing to hear
+        at, columns, times = at[heard], columns[heard], np.maximum(times[heard], 0)
         # a hit is reported before its activation has risen to the full
         top = np.max([np.pad(onset, ((0, 2), (0, 0)))[at + ahead, columns] for ahead in range(3)], axis=0)
-        ends = np.array([self.spec.features.frame_end(k, RATE) / RATE for k in range(len(onset))])
-        times = np.maximum(ends[at] - np.array(self.spec.attack_offset_seconds)[columns], 0)
         return Opinion(times, columns, top.astype(np.float32), velocity[at, columns], hits[at, columns] > 0)
 
     def _answers(self, network: Network, frames: F32, late: int) -> F32:
