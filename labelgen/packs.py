@@ -9,7 +9,8 @@ beat or groove, and files longer than ``--longest``.
 
 The manifest (CSV: path class source licence split) serves ``labelgen/midi.py --oneshots`` and
 ``training/train_shreds.py --oneshots``. `source` is the pack, a folder directly below the one given; the
-split is drawn per pack, never per file: kits of ``test`` are never heard in training.
+split is drawn per pack, never per file: kits of ``test`` are never heard in training. Packs copy from one
+another, so a sound that is in a manifest of ``--apart`` already is left out here, whatever its name.
 """
 
 import argparse
@@ -17,19 +18,23 @@ import csv
 import os
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import soundfile as sf
 
 from labelgen.chunks import digest, whole
+from labelgen.kits import one_shot
+from labelgen.material import Item, read_manifest
 
 PAIRS: dict[tuple[str, str], str] = {
     **dict.fromkeys(
-        [("bass", "drum"), ("kick", "drum"), ("bass", "dr")],
+        [("bass", "drum"), ("base", "drum"), ("kick", "drum"), ("bass", "dr")],
         "kick",
     ),
     **dict.fromkeys([("snare", "drum"), ("snare", "rim"), ("rim", "shot")], "snare"),
@@ -91,6 +96,44 @@ SUFFIXES = {".wav", ".wave", ".aif", ".aiff", ".flac", ".ogg", ".mp3"}
 LONGEST = 6.0
 
 
+RATE = 44100
+HEAD = 8192
+"""Samples from the attack on by which two sounds are compared."""
+ALIKE = 0.9
+"""Greatest correlation of the beginnings of two sounds that are not copies of each other."""
+
+
+class Novelty:
+    """Tells copies from new sounds: gain, leading silence and the end of a sound do not matter, its pitch does."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, list[npt.NDArray[np.complex64]]] = defaultdict(list)
+
+    def add(self, sound: npt.NDArray[np.float32]) -> bool:
+        """Remember a sound [n] at `RATE` that begins with its attack; return whether it was new."""
+        head = sound[:HEAD] / np.sqrt(np.sum(sound[:HEAD] ** 2) + 1e-12)
+        spectrum = np.fft.rfft(head, 2 * HEAD).astype(np.complex64)
+        # a copy has its energy where the original has it: only neighbours have to be compared
+        power = np.abs(spectrum) ** 2
+        place = round(4 * float(np.log2(1 + power @ np.arange(len(power)) / power.sum())))
+        near = [other for k in (place - 1, place, place + 1) for other in self._known[k]]
+        for start in range(0, len(near), 256):
+            shifted = np.fft.irfft(np.conj(spectrum) * np.stack(near[start : start + 256]), axis=1)
+            if shifted.max() > ALIKE:
+                return False
+        self._known[place].append(spectrum)
+        return True
+
+    @classmethod
+    def of(cls, manifests: Iterable[Path]) -> "Novelty":
+        """Return one that knows the one-shots of `manifests`."""
+        result = cls()
+        for item in (item for path in manifests for item in read_manifest(path)):
+            if not item.cls.startswith("midi"):
+                result.add(one_shot(item.path, RATE))
+        return result
+
+
 class Sample(NamedTuple):
     """One file of a pack and what it is; an empty `cls` and the `reason` where that is not known."""
 
@@ -146,6 +189,28 @@ def read_packs(root: Path, longest: float = LONGEST) -> Iterator[Sample]:
             yield Sample(path, pack, cls, reason)
 
 
+def without_copies(samples: Iterable[Sample], novelty: Novelty) -> Iterator[Sample]:
+    """Give copies a reason instead of a class."""
+    for sample in samples:
+        try:
+            fresh = not sample.cls or novelty.add(one_shot(sample.path, RATE))
+        except ValueError as error:
+            yield sample._replace(cls="", reason=str(error))
+            continue
+        yield sample if fresh else sample._replace(cls="", reason="a copy of a sound that is there already")
+
+
+def write_manifest(items: Iterable[Item], out: Path) -> None:
+    """Write the manifest `out`; there is never half a file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "class", "source", "licence", "split"])
+        for item in items:
+            # relative where it can be: the manifest and its packs may move together
+            writer.writerow([os.path.relpath(item.path, out.parent), item.cls, item.source, item.licence, item.split])
+
+
 def split_of(pack: str, share: float) -> str:
     """Return ``test`` for about `share` of all packs, always the same ones, else ``train``."""
     return "test" if digest(pack) % 1000 < 1000 * share else "train"
@@ -164,6 +229,7 @@ def parser() -> argparse.ArgumentParser:
     add("--licence", default="", help="terms of these packs, written to every line")
     add("--test", type=float, default=0.15, metavar="SHARE", help="of the packs (default: %(default)s)")
     add("--longest", type=float, default=LONGEST, metavar="SECONDS", help="of a one-shot (default: %(default)s)")
+    add("--apart", nargs="*", type=Path, default=[], metavar="CSV", help="leave out what these manifests hold already")
     return result
 
 
@@ -174,6 +240,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"labelgen: no such folder: {args.folder}", file=sys.stderr)
         return 2
     samples = list(read_packs(args.folder, args.longest))
+    if args.apart:
+        samples = list(without_copies(samples, Novelty.of(args.apart)))
     known = [sample for sample in samples if sample.cls]
     for sample in samples:
         if not sample.cls:
@@ -181,14 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not known:
         print(f"labelgen: no one-shots in {args.folder}", file=sys.stderr)
         return 2
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with whole(args.out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "class", "source", "licence", "split"])
-        for sample in known:
-            # relative where it can be: the manifest and its packs may move together
-            path = os.path.relpath(sample.path, args.out.parent)
-            writer.writerow([path, sample.cls, sample.pack, args.licence, split_of(sample.pack, args.test)])
+    write_manifest((Item(x.path, x.cls, x.pack, args.licence, split_of(x.pack, args.test)) for x in known), args.out)
     for cls, count in Counter(sample.cls for sample in known).most_common():
         print(f"{cls:12}{count:6}")
     print(f"{args.out}: {len(known)} one-shots of {len({s.pack for s in known})} packs, "

@@ -20,6 +20,8 @@ KEPT_CONTROLS = (1, 7, 10, 11, 64)  # modulation, volume, pan, expression, susta
 BLOCK = 64  # FluidSynth starts notes on the edges of its internal blocks of so many samples
 OTHER_NOTES = {"_LV2": {48: 45, 50: 47, 52: 57}}
 """Notes of General MIDI's toms and china where a soundfont, known by the end of its name, has other drums: avldrums."""
+NO_KITS = {48, 56}
+"""Programs of the drum bank whose notes are not those of the General MIDI drum channel: orchestra and effects."""
 PRE_ROLL = 1.0  # seconds rendered and thrown away, so that notes already sounding are heard
 
 # pyfluidsynth wraps only the 16-bit writer, whose dither differs from run to run
@@ -71,9 +73,9 @@ class SoundFont:
         self._id = self._synth.sfload(str(path))
         if self._id < 0:
             raise ValueError(f"{path}: FluidSynth cannot read this soundfont")
-        self.drum_presets = [(128, p) for p in range(128) if self._synth.sfpreset_name(self._id, 128, p)] or [
-            (0, p) for p in range(128) if self._synth.sfpreset_name(self._id, 0, p)
-        ]
+        self.drum_presets = [
+            (128, p) for p in range(128) if p not in NO_KITS and self._synth.sfpreset_name(self._id, 128, p)
+        ] or [(0, p) for p in range(128) if self._synth.sfpreset_name(self._id, 0, p)]
         self._notes = next((notes for end, notes in OTHER_NOTES.items() if path.stem.endswith(end)), {})
         self.melodic = bool(self._synth.sfpreset_name(self._id, 0, 32))
 

@@ -12,6 +12,7 @@ HitBank, make_bank, VOICES
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ import numpy.typing as npt
 import soxr
 
 from dance.labels import GENERAL_MIDI, LABELS, OTHER
+from labelgen.drum_machine import make_machine
 from labelgen.kits import LEVEL_DB, one_shot, voice_of
 from labelgen.material import Item
+from labelgen.percussion import make_percussion
 from labelgen.shreds import RATE, ShredSpec, as_images, find_shreds, gap_features
 from training.shred_data import ABSENT, LAYERS
 
@@ -32,15 +35,37 @@ TAIL = 80
 SEMITONES = (-4, -2, 0, 2, 4)
 LATE = 0.003
 """Spread, in seconds, of the place where onsets are found."""
+BALANCE = 0.5
+"""Exponent from the number of sounds that a kit has of a voice to its share: of 0 all kits are as common."""
+WIRES = {"tom": 0.35, "kick": 0.1}
+"""Share of sounds under which the wires of a snare drum buzz."""
 
 
-def make_bank(items: Sequence[Item], gaps: npt.NDArray[np.float64], spec: ShredSpec, seed: int) -> "HitBank":
-    """Take the frames of one-shots, each at several pitches; `gaps` are inter-onset times in seconds."""
+def make_bank(
+    items: Sequence[Item], gaps: npt.NDArray[np.float64], spec: ShredSpec, seed: int, machines: int = 0
+) -> "HitBank":
+    """Take the frames of one-shots, each at several pitches.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    gaps : float64 [n]
+        Inter-onset times in seconds.
+    spec : ShredSpec
+    seed : int
+    machines : int
+        Kits made by rule (`labelgen.drum_machine`, `labelgen.percussion`) to take as well.
+    """
     rng = np.random.default_rng([seed, 2])
     long = replace(spec, after=TAIL)
-    frames, voices = [], []
-    for item in items:
-        sound = one_shot(item.path, RATE)[: RATE // 2]
+    sources = sorted({item.source for item in items})
+    sounds = [(item.cls, sources.index(item.source), one_shot(item.path, RATE)) for item in items]
+    for kit in range(len(sources), len(sources) + machines):
+        made = make_machine(RATE, rng) | make_percussion(RATE, rng)
+        sounds += [(key.split("/")[0], kit, sound) for key, choices in made.items() for sound in choices[:1]]
+    frames, voices, kits = [], [], []
+    for voice, kit, whole in sounds:
+        sound = whole[: RATE // 2]
         for semitones in SEMITONES:
             shift = semitones + rng.uniform(-1, 1)
             bent = soxr.resample(sound, RATE * 2 ** (shift / 12), RATE, quality="MQ")
@@ -50,8 +75,9 @@ def make_bank(items: Sequence[Item], gaps: npt.NDArray[np.float64], spec: ShredS
             track[first : first + len(bent)] = bent[: len(track) - first]
             found = start + float(np.clip(rng.normal(0, LATE), -2 * LATE, 2 * LATE))
             frames.append(find_shreds(track, long, onsets=[found]).windows[0].astype(np.float16))
-            voices.append(VOICES.index(item.cls))
-    return HitBank(np.stack(frames), np.array(voices), gaps)
+            voices.append(VOICES.index(voice))
+            kits.append(kit)
+    return HitBank(np.stack(frames), np.array(voices), np.array(kits), gaps)
 
 
 @dataclass(frozen=True)
@@ -64,31 +90,45 @@ class HitBank:
         In dB, of sounds with peak 1.
     voices : int64 [n]
         Index into `VOICES`.
+    kits : int64 [n]
+        Number of the kit that each is from.
     gaps : float64 [m]
         Inter-onset times in seconds, in the order in which they were played.
     """
 
     frames: npt.NDArray[np.float16]
     voices: npt.NDArray[np.int64]
+    kits: npt.NDArray[np.int64]
     gaps: npt.NDArray[np.float64]
 
     def save(self, path: Path) -> None:
         """Keep the bank at `path`; there is never half a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part.npz")
-        np.savez(partial, frames=self.frames, voices=self.voices, gaps=self.gaps)
+        np.savez(partial, frames=self.frames, voices=self.voices, kits=self.kits, gaps=self.gaps)
         partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "HitBank":
         """Load what `save` kept."""
         with np.load(path) as kept:
-            return cls(kept["frames"], kept["voices"], kept["gaps"])
+            return cls(*(kept[name] for name in ("frames", "voices", "kits", "gaps")))
+
+    @cached_property
+    def shelf(self) -> dict[str, list[npt.NDArray[np.int64]]]:
+        """For each voice the kits that have it, as rows of `frames`."""
+        of_voice = {voice: np.flatnonzero(self.voices == number) for number, voice in enumerate(VOICES)}
+        return {v: [rows[self.kits[rows] == kit] for kit in np.unique(self.kits[rows])] for v, rows in of_voice.items()}
+
+    def draw(self, voice: str, rng: np.random.Generator) -> F32:
+        """Return the frames of a sound in dB."""
+        kits = self.shelf[voice]
+        share = np.array([len(rows) for rows in kits]) ** BALANCE
+        return self.frames[rng.choice(kits[rng.choice(len(kits), p=share / share.sum())])].astype(np.float32)
 
     def sound(self, voice: str, rng: np.random.Generator) -> F32:
         """Return the frames [before + TAIL, bands] of a new sound, as power: mostly of two parents of one voice."""
-        there = np.flatnonzero(self.voices == VOICES.index(voice))
-        first, second = (self.frames[rng.choice(there)].astype(np.float32) for _ in range(2))
+        first, second = self.draw(voice, rng), self.draw(voice, rng)
         bands = np.arange(first.shape[1])
         kind = rng.random()
         if kind < 0.35:  # the lows of one, the highs of the other
@@ -101,7 +141,12 @@ class HitBank:
             fall = np.exp(rng.uniform(np.log(0.03), np.log(0.8))) * np.linspace(rng.uniform(0, 1), 1, len(bands))
             first = first - fall * np.maximum(np.arange(len(first)) - 6, 0)[:, None]
         tone = rng.normal(0, (3, 2, 2)) @ np.cos(np.pi * np.arange(1, 4)[:, None] * bands / len(bands))
-        return np.asarray(10 ** ((first + tone) / 10), np.float32)
+        power = 10 ** ((first + tone) / 10)
+        if rng.random() < WIRES.get(voice, 0) and self.shelf["snare"]:
+            # the wires alone: without the body of the drum that they belong to
+            buzz = self.draw("snare", rng) - 30 / (1 + np.exp((bands - rng.uniform(20, 36)) / 2))
+            power += 10 ** ((buzz + rng.uniform(-28, -6)) / 10)
+        return np.asarray(power, np.float32)
 
     def run(self, spec: ShredSpec, count: int, rng: np.random.Generator) -> tuple[F32, F32, F32]:
         """Put together `count` consecutive shreds of a track.

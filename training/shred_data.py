@@ -77,6 +77,7 @@ LAYERS: tuple[tuple[float, tuple[int, ...]], ...] = (
 )
 """How often which notes of the General MIDI drum channel sound at once in a passage."""
 ABSENT = {"hihat": 0.35, "kick": 0.1}  # share of passages that lack a label; of the others 0.2
+MADE = 0.15  # share of varied passages with a drum machine, or with percussion, made by rule
 AUDIBLE = 3  # bands that a hit has to raise
 SPREAD = 0.004  # seconds by which layered hits miss each other
 
@@ -247,14 +248,15 @@ def passage(
     choked : bool
         Every onset stops what sounded before.
     varied : bool
-        Bend the kit by `vary` and let it answer by `sympathy`.
+        Bend the kit by `vary` and let it answer by `sympathy`; sometimes use sounds made by rule.
     """
     layers = [(share, notes) for share, notes in LAYERS if len(notes) == 1 or not singles]
     shares = np.array([share for share, _ in layers]) * rng.gamma(1.5, 1, len(layers))
     # no track uses everything, and a track without hats must not grow them
     absent = {label for label in LABELS if rng.random() < ABSENT.get(label, 0.2)}
     shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in layers]
-    kit = library.draw(rng, sorted({note for _, notes in layers for note in notes}))
+    made = {"machine": rng.random() < MADE, "made_percussion": rng.random() < MADE} if varied else {}
+    kit = library.draw(rng, sorted({note for _, notes in layers for note in notes}), **made)
     if varied:
         kit = vary(kit, rng)
     # a run of gaps keeps the tempo of its performance

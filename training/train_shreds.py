@@ -39,12 +39,14 @@ from training.score import Count, match
 from training.shred_bank import HitBank, make_bank
 from training.shred_data import ShredSet, backings, cut, gaps_between, join, passage, performance, spoil, whole_kits
 from training.shred_exam import Exam, answer, choose_thresholds, table
+from training.shred_resume import freeze, read_networks
 
 F32 = npt.NDArray[np.float32]
 Task, Made = TypeVar("Task"), TypeVar("Made")
 CROP, BATCH = 24, 16  # consecutive shreds, and so many runs of them in a step, half of them from the bank
 SAVE = 250  # steps between checkpoints
 SINGLES, VARIED = 0.45, 0.7  # shares of passages: one drum at a time; bent sounds
+MACHINES = 16  # kits made by rule, besides those of the sample packs
 PARITY = 1e-4  # largest difference between torch and the exported file
 
 
@@ -70,14 +72,20 @@ class Material:
 
 
 def find_material(
-    manifests: Iterable[Path], split: str, sets: Sequence[Path], music: Iterable[Path], limit: int, seed: int
+    manifests: Iterable[Path],
+    split: str,
+    sets: Sequence[Path],
+    music: Iterable[Path],
+    limit: int,
+    seed: int,
+    without: Iterable[str] = (),
 ) -> Material:
-    """Look up material; of each set of chunks at most `limit`, drawn by `seed`."""
+    """Look up material; of each set of chunks at most `limit`, drawn by `seed`, and none with a sound of `without`."""
     rng = np.random.default_rng(seed)
     shots = [item for path in manifests for item in read_manifest(path, split or None)]
     chunks = []
     for folder in sets:
-        there = Manifest(folder).chunks()
+        there = [chunk for chunk in Manifest(folder).chunks() if not sounds_of(chunk) & set(without)]
         if not there:
             raise ValueError(f"{folder}: no chunks here; make some with labelgen")
         chunks += [(folder, there[i]) for i in rng.permutation(len(there))[:limit]]
@@ -87,6 +95,11 @@ def find_material(
         tuple(backings(music)),
         tuple(sets),
     )
+
+
+def sounds_of(chunk: Chunk) -> set[str]:
+    """Return the one-shots' sources and the soundfonts that a chunk sounds with."""
+    return {*(chunk.details.get("kit") or {}).values(), *chunk.details.get("soundfonts", ())}
 
 
 @dataclass(frozen=True)
@@ -210,6 +223,8 @@ class Run:
     rate : float
         Highest learning rate.
     seed : int
+    init : Path, optional
+        A classifier whose networks go on learning.
     """
 
     data: Path
@@ -218,11 +233,13 @@ class Run:
     steps: int
     rate: float
     seed: int
+    init: Path | None = None
 
     @property
     def result(self) -> Path:
         """Where the trained weights are kept: beside the shreds, under the name of all that made them."""
-        key = hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        begin = self.init.read_bytes() if self.init else b""
+        key = hashlib.sha256(repr(self).encode() + begin).hexdigest()[:16]
         return self.data.with_name(f"{self.data.stem}-{key}.pt")
 
 
@@ -234,10 +251,16 @@ def train(run: Run) -> Path:
     data, bank, spec = load(run.data), HitBank.load(run.bank), ShredSpec()
     rng = np.random.default_rng(run.seed)
     torch.manual_seed(run.seed)
-    net = ShredNet(run.config)
+    if run.init:
+        before = read_networks(run.init, run.config)
+        net = before[run.seed % len(before)]
+    else:
+        net = ShredNet(run.config)
     optimizer = torch.optim.AdamW(net.parameters(), run.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, run.rate, total_steps=run.steps, pct_start=0.15)
     net.train()
+    if run.init:
+        freeze(net)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     crop = min(CROP, len(data.lasts))
     average = torch.optim.swa_utils.AveragedModel(
@@ -411,6 +434,20 @@ Performances:
 """
 
 
+def learned(path: Path) -> str:
+    """Return what the card at `path` says that its classifier has learned from.
+
+    Raises
+    ------
+    ValueError
+        If it does not say so.
+    """
+    _, found, sources = path.read_text(encoding="utf-8").partition("## Learned from\n")
+    if not found:
+        raise ValueError(f"{path}: a classifier that goes on learning needs a card that names what it learned from")
+    return sources
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -425,6 +462,8 @@ def parser() -> argparse.ArgumentParser:
     add("--split", default="train", help="of the one-shots to learn from; '' for all (default: %(default)s)")
     add("--chunks", nargs="+", type=Path, required=True, metavar="SET", help="labelled drums; passages take their "
         "inter-onset times")  # fmt: skip
+    add("--without", nargs="*", default=[], metavar="SOURCE", help="leave out chunks that sound with these, such as a "
+        "soundfont whose notes are not those of General MIDI")  # fmt: skip
     add("--music", nargs="*", type=Path, default=[], metavar="SET", help="sets with `backing` stems to leak in")
     add(
         "--validate",
@@ -434,6 +473,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="SET",
         help="labelled drums for figures, not learned from",
     )
+    add("--licences", nargs="*", type=Path, default=[], metavar="CSV", help="source and licence of what "
+        "chunks sound with and the manifests do not name")  # fmt: skip
     add("--out", type=Path, default=released(), help="the model file (default: the released one)")
     add("--passages", type=int, default=1100, help="to make from one-shots (default: %(default)s)")
     add("--unseen", type=int, default=40, metavar="N", help="tracks of each kind and half of the other kits, and "
@@ -445,6 +486,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--jobs", type=positive(int), default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     add("--rate", type=float, default=3e-3, help="highest learning rate (default: %(default)s)")
+    add("--init", type=Path, metavar="ONNX", help="go on from the networks of this classifier; a lower --rate suits it")
     add("--context", type=int, default=ShredConfig.context, help="width of the layer over neighbouring shreds, "
         "0 for none (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
@@ -459,7 +501,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     spec = ShredSpec()
     try:
-        material = find_material(args.oneshots, args.split, args.chunks, args.music, args.limit, args.seed)
+        material = find_material(
+            args.oneshots, args.split, args.chunks, args.music, args.limit, args.seed, args.without
+        )
+        if args.init:
+            learned(args.init.with_suffix(".md"))  # no card, no training
         held = "test" if args.split == "train" else args.split
         unseen = find_material(args.oneshots, held, args.validate, (), args.unseen, args.seed)
         key = json.dumps([asdict(spec), repr(material), args.passages, args.seed])
@@ -469,8 +515,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = ShredConfig(spec.before + spec.after, spec.features.bands, len(spec.labels), context=args.context)
         bank = shreds.with_suffix(".bank.npz")
         if not bank.exists():
-            make_bank(material.oneshots, gaps_between(material.gaps_of), spec, args.seed).save(bank)
-        runs = [Run(shreds, bank, config, args.steps, args.rate, args.seed + number) for number in range(args.nets)]
+            make_bank(material.oneshots, gaps_between(material.gaps_of), spec, args.seed, MACHINES).save(bank)
+        runs = [
+            Run(shreds, bank, config, args.steps, args.rate, args.seed + number, args.init)
+            for number in range(args.nets)
+        ]
         spread(train, runs, min(args.jobs, args.nets), "networks")
         nets = [trained(run) for run in runs]
 
@@ -485,8 +534,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts = [label_counts(*chunk, ShredClassifier(args.out)) for chunk in unseen.chunks]
         figures = report(exam, table(answers, spec.labels), counts, spec)
         figures += f"\n\n{args.passages} passages and {len(material.chunks)} chunks, "
-        figures += f"{args.nets} networks of {args.steps} steps."
-        args.out.with_suffix(".md").write_text(card(material, spec, figures, args.oneshots), encoding="utf-8")
+        figures += f"{args.nets} networks of {args.steps} steps"
+        figures += ", on top of an earlier release." if args.init else "."
+        about = card(material, spec, figures, [*args.oneshots, *args.licences])
+        if args.init:
+            about += "\n## Learned from before that\n" + learned(args.init.with_suffix(".md"))
+        args.out.with_suffix(".md").write_text(about, encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"train_shreds: {error}", file=sys.stderr)
         return 2

@@ -257,7 +257,7 @@ def test_a_bank_puts_sounds_together_as_they_are_cut(tmp_path):
     bank.save(tmp_path / "bank.npz")
     bank = shred_bank.HitBank.load(tmp_path / "bank.npz")
     assert len(bank.frames) == len(shots) * len(shred_bank.SEMITONES)
-    runs = [bank.run(spec, 30, np.random.default_rng(seed)) for seed in range(8)]
+    runs = [bank.run(spec, 30, np.random.default_rng(seed)) for seed in range(16)]
     images, gaps, hit = map(np.concatenate, zip(*runs, strict=True))
     np.testing.assert_allclose(gaps[1:29], 0.1, atol=1e-6)
     assert np.all(images[:, 2].sum(axis=1) == spec.before + 20)  # the next onset, 20 frames on, ends each shred

@@ -1,0 +1,75 @@
+"""The drum kits of soundfonts become one-shots: named, apart from each other, without copies of what is known."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile as sf
+import studio
+
+pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
+
+from labelgen import packs, soundfont_kits
+from labelgen.material import read_manifest
+
+RATE = packs.RATE
+
+
+def test_copies_are_told_from_new_sounds():
+    rng = np.random.default_rng(0)
+    fall = np.exp(-np.arange(RATE // 2) / 4000)
+    noise, other = (rng.normal(0, 1, RATE // 2) * fall for _ in range(2))
+    low = np.sin(np.arange(RATE // 2) / 90) * fall
+    novelty = packs.Novelty()
+    assert novelty.add(noise)
+    assert not novelty.add(0.3 * noise)
+    assert not novelty.add(np.concatenate([np.zeros(40), noise]))
+    assert not novelty.add(noise[: RATE // 3])
+    assert novelty.add(other) and novelty.add(low) and novelty.add(noise + other)
+
+
+def test_packs_leave_out_what_is_known(tmp_path, capsys):
+    known = studio.one_shots(tmp_path / "known")
+    item = next(item for item in read_manifest(known) if item.cls == "snare")
+    sound, rate = sf.read(item.path)
+    (tmp_path / "new" / "kit").mkdir(parents=True)
+    sf.write(tmp_path / "new" / "kit" / "Snare copied.wav", 0.5 * sound, rate)
+    sf.write(tmp_path / "new" / "kit" / "Snare mine.wav", np.random.default_rng(9).normal(0, 0.1, 5000), rate)
+    sf.write(tmp_path / "new" / "kit" / "Snare mute.wav", np.zeros(5000), rate)
+    out = tmp_path / "m.csv"
+    assert packs.main([str(tmp_path / "new"), "--out", str(out), "--apart", str(known)]) == 0
+    assert [item.path.stem for item in read_manifest(out)] == ["Snare mine"]
+    left = capsys.readouterr().err
+    assert "copied.wav: a copy" in left and "silent" in left
+
+
+def test_presets_are_named_by_bank_and_program(tmp_path):
+    rows = [("Standard", 0, 128), ("TR-808", 25, 128), ("EOP", 0, 0)]
+    header = b"".join(struct.pack("<20sHH14x", name.encode(), program, bank) for name, program, bank in rows)
+    (tmp_path / "f.sf2").write_bytes(b"RIFF....sfbk" + b"phdr" + struct.pack("<I", len(header)) + header + b"pbag....")
+    names = soundfont_kits.preset_names(tmp_path / "f.sf2")
+    assert names[128, 25] == "TR-808" and names[128, 0] == "Standard"
+
+
+def test_notes_are_what_the_kit_plays_there():
+    standard = soundfont_kits.voices_of("soundfont_x:000_Standard")
+    assert (standard[36], standard[48], standard[40], standard[75]) == ("kick", "tom", "snare", "perc")
+    assert 40 not in soundfont_kits.voices_of("soundfont_x:040_Brush 1")
+    assert soundfont_kits.voices_of("soundfont_Red_Zeppelin_4_LV2:000_Red")[60] == "crash"
+
+
+@pytest.mark.skipif(studio.soundfont() is None, reason="needs Debian's timgm6mb-soundfont")
+def test_a_soundfont_becomes_one_shots_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(soundfont_kits, "NOTES", (36, 38, 42))
+    out = tmp_path / "kits"
+    arguments = [str(studio.soundfont()), "--licence", "GPL-2", "--out", str(out)]
+    assert soundfont_kits.main(arguments) == 0
+    items = read_manifest(out / "manifest.csv", "train")
+    assert {item.cls for item in items} == {"kick", "snare", "hat_closed"}
+    assert {item.licence for item in items} == {"GPL-2"}
+    assert not any("Orch" in item.source for item in items)
+    assert sorted(item.path.resolve() for item in items) == sorted(x.resolve() for x in out.rglob("*.flac"))
+    again = [str(studio.soundfont()), "--out", str(tmp_path / "again"), "--apart", str(out / "manifest.csv")]
+    assert soundfont_kits.main(again) == 2
+    assert "known already" in capsys.readouterr().err
+    assert soundfont_kits.main([str(tmp_path / "none.sf2"), "--out", str(tmp_path)]) == 2

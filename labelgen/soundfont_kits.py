@@ -1,0 +1,132 @@
+"""The drum kits of General MIDI soundfonts as one-shots: every note of every kit, struck softly, firmly and hard.
+
+Soundfonts share their samples freely, and so do the kits of one font: a sound that was written already, or is in a
+manifest of ``--apart``, is left out (`labelgen.packs.Novelty`), and so is silence. Orchestral and effect kits are
+left out whole, since their notes are not those of the General MIDI drum channel. The manifest (CSV: path class
+source licence split) serves wherever one of ``labelgen/packs.py`` does; `source` is ``soundfont_NAME:PRESET``.
+"""
+
+import argparse
+import re
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pretty_midi
+import soundfile as sf
+
+from dance.labels import ONE_SHOT
+from labelgen.kits import one_shot, voice_of
+from labelgen.material import Item
+from labelgen.packs import RATE, Novelty, write_manifest
+from labelgen.synth import SoundFont
+
+NOTES = range(35, 83)
+VELOCITIES = (127, 90, 50)
+SECONDS = 1.5
+QUIETEST = 1e-3
+"""Peak below which a note is silent."""
+NO_KIT = re.compile(r"orch|sfx|effect|march|metronome", re.IGNORECASE)
+BESIDE: dict[str, dict[int, str]] = {
+    "brush": {39: "", 40: ""},  # slaps and swirls
+    "_lv2": {58: "crash", 60: "crash"},  # avldrums, where `labelgen.synth` has not put the right note in place already
+}
+"""Notes that are not what General MIDI says, or nothing to learn from; by a word in the name of the kit or its font."""
+
+
+def preset_names(path: Path) -> dict[tuple[int, int], str]:
+    """Read the name of each preset, by bank and program, from the header that SF2 and SF3 files share."""
+    header = path.read_bytes().rpartition(b"phdr")[2]
+    (size,) = struct.unpack_from("<I", header)
+    rows = struct.iter_unpack("<20sHH14x", header[4 : 4 + size])
+    return {(bank, program): name.partition(b"\0")[0].decode("latin-1").strip() for name, program, bank in rows}
+
+
+def kits_of(font: SoundFont) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield bank and program of each drum kit of a soundfont, and its name."""
+    names = preset_names(font.path)
+    for bank, program in font.drum_presets:
+        name = names.get((bank, program), "")
+        if not NO_KIT.search(name):
+            yield (bank, program), name
+
+
+def voices_of(name: str) -> dict[int, str]:
+    """Return the class of each note of the kit with this name of its own and its font."""
+    result = {note: voice_of(note) for note in NOTES}
+    for word, notes in BESIDE.items():
+        if word in name.lower():
+            result |= notes
+    return {note: voice for note, voice in result.items() if voice}
+
+
+def strike(font: SoundFont, kit: tuple[int, int], note: int, velocity: int) -> npt.NDArray[np.float32]:
+    """Return one note of a kit, `SECONDS` long."""
+    drums = pretty_midi.Instrument(0, is_drum=True)
+    drums.notes.append(pretty_midi.Note(velocity, note, 0.0, SECONDS))
+    return font.render([drums], 0.0, SECONDS, kit)
+
+
+def render_font(font: SoundFont, licence: str, split: str, folder: Path, novelty: Novelty) -> Iterator[Item]:
+    """Write the new sounds of a soundfont as FLAC files below `folder`; yield them."""
+    for kit, name in kits_of(font):
+        source = f"soundfont_{font.path.stem}:{kit[1]:03}_{name}"
+        for note, voice in voices_of(source).items():
+            for velocity in VELOCITIES:
+                sound = strike(font, kit, note, velocity)
+                peak = np.abs(sound).max()
+                if peak < QUIETEST:
+                    continue
+                path = folder / font.path.stem / f"{kit[1]:03}" / f"note_{note:03}_{velocity:03}.flac"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                sf.write(path, 0.9 * sound / peak, RATE)
+                if novelty.add(one_shot(path, RATE)):
+                    yield Item(path, voice, source, licence, split)
+                else:
+                    path.unlink()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python labelgen/soundfont_kits.py TimGM6mb.sf2 --licence GPL-2 --out oneshots/timgm",
+    )
+    add = result.add_argument
+    add("fonts", nargs="+", type=Path, metavar="FONT", help="SF2 or SF3 files")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="for the sounds and their manifest.csv")
+    add("--licence", default="", help="terms of these soundfonts, written to every line")
+    add("--split", default="train", help="written to every line (default: %(default)s)")
+    add("--apart", nargs="*", type=Path, default=[], metavar="CSV", help="leave out what these manifests hold already")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        novelty = Novelty.of(args.apart)
+        items = []
+        for path in args.fonts:
+            items += render_font(SoundFont(path, RATE), args.licence, args.split, args.out, novelty)
+    except (OSError, ValueError) as error:
+        print(f"soundfont_kits: {error}", file=sys.stderr)
+        return 2
+    if not items:
+        print("soundfont_kits: no drums in these soundfonts that are not known already", file=sys.stderr)
+        return 2
+    write_manifest(items, args.out / "manifest.csv")
+    for label, count in Counter(ONE_SHOT[item.cls] for item in items).most_common():
+        print(f"{label:12}{count:6}")
+    kits = len({item.source for item in items})
+    print(f"{args.out / 'manifest.csv'}: {len(items)} one-shots of {kits} kits")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
