@@ -113,6 +113,7 @@ class Teachers:
         # the later a model answers, the more of its first frames are about nothing
         offsets = np.array([np.mean(spec.attack_offset_seconds) for spec in specs])
         self._late = np.round((offsets - offsets[0]) / self.spec.features.hop_seconds).astype(int)
+        self._wait = math.ceil(float(offsets[0]) / self.spec.features.hop_seconds)
         self.thresholds = np.mean([spec.thresholds for spec in specs], axis=0)
         self._together = replace(self.spec, thresholds=tuple(map(float, self.thresholds)))
         self._doubt = doubt * self.thresholds
@@ -120,6 +121,8 @@ class Teachers:
     def hear(self, mix: F32) -> Opinion:
         """Return what is heard in `mix` (float32 [n], at `RATE`)."""
         frames = log_mel(mix, self.spec.features, RATE)
+        # what was hit at the very end is told after it
+        frames = np.pad(frames, ((0, self._wait), (0, 0)), constant_values=frames.min(initial=0.0))
         asked = zip(self.networks, self._late, strict=True)
         onset, velocity = np.mean([self._answers(network, frames, late) for network, late in asked], axis=0)
         hits = np.zeros(onset.shape, np.uint8)

@@ -79,6 +79,17 @@ def test_several_teachers_agree_with_one_that_is_all_of_them(heard, tmp_path):
         assert read_labels(tmp_path / f"{chunk.name}.tsv") == read_labels(heard / f"{chunk.name}.tsv")
 
 
+def test_a_hit_is_heard_although_the_recording_ends_after_it(tmp_path):
+    samples, rate = sf.read(SONG, dtype="float32")
+    kicks = [x.time for x in read_labels(SONG.with_suffix(".tsv")) if x.label == "kick"]
+    last = kicks[12]
+    sf.write(tmp_path / "cut.wav", samples[: int((last + 0.08) * rate)], rate)
+    assert pseudo.main([str(tmp_path / "cut.wav"), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
+    (chunk,) = Manifest(tmp_path / "out").chunks()
+    said = [x.time for x in read_labels(tmp_path / "out" / f"{chunk.name}.tsv") if x.label == "kick"]
+    assert min(abs(time - last) for time in said) < 0.03
+
+
 def test_music_that_the_teacher_does_not_understand_is_refused(tmp_path, capsys):
     songs = tmp_path / "songs"
     songs.mkdir()
