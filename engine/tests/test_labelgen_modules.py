@@ -133,10 +133,11 @@ def test_a_table_corrects_what_is_listed(tmp_path, capfd):
     table = capfd.readouterr().out
     rows = list(csv.DictReader(table.splitlines()))
     assert [row["path"] for row in rows] == [f"a/song.mod#{number}" for number in (1, 2, 3)]
-    assert [row["class"] for row in rows] == ["kick", "snare", "unsure hihat tom"]
+    assert [row["class"] for row in rows[:2]] == ["kick", "snare"]
+    assert rows[2]["class"].startswith("unsure ")  # which drums it resembles is the classifier's opinion
     assert rows[2]["why"] == "named so, but not used so"
     (tmp_path / "tracks.csv").write_text(
-        table.replace("#1,kick", "#1,unsure kick").replace("unsure hihat tom", "backing")
+        table.replace("#1,kick", "#1,unsure kick").replace(f"#3,{rows[2]['class']}", "#3,backing")
     )
     [chunk, _] = made(tmp_path / "in", tmp_path / "out", "--tracks", str(tmp_path / "tracks.csv")).chunks()
     assert chunk.details["complete"] == [label for label in LABELS if label != "kick"]
