@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labelgen import pseudo
-from labelgen.chunks import Manifest, read_labels
+from labelgen.chunks import DOUBTED, Manifest, read_labels
 from training.evaluate import find, read_truth
 from training.score import REPORTED, Count, match
 
@@ -41,7 +41,7 @@ def compare(chunks: Path, labels: dict[str, Path]) -> dict[str, tuple[Count, int
             played = np.array([x.time - start for x in truth if x.label == drum])
             played = played[(played >= 0) & (played < chunk.seconds)]
             sure, doubted = (
-                np.array([x.time for x in said if x.label == drum and (x.prominence == pseudo.DOUBTED) == open_])
+                np.array([x.time for x in said if x.label == drum and (x.prominence == DOUBTED) == open_])
                 for open_ in (False, True)
             )
             counted, pairs = match(played, sure, WINDOW)
@@ -62,8 +62,18 @@ def parser() -> argparse.ArgumentParser:
     add("--audio", type=Path, required=True, help="folder of recordings")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
     add("--model", type=Path, nargs="+", default=[], metavar="ONNX", help="the teachers (default: the released one)")
-    add("--sure", default="0.3", metavar="SHARE", help="as labelgen/pseudo.py takes it (default: %(default)s)")
-    add("--doubt", default="0.2", metavar="SHARE", help="as labelgen/pseudo.py takes it (default: %(default)s)")
+    add(
+        "--sure",
+        default=str(pseudo.SURE),
+        metavar="SHARE",
+        help="as labelgen/pseudo.py takes it (default: %(default)s)",
+    )
+    add(
+        "--doubt",
+        default=str(pseudo.DOUBT),
+        metavar="SHARE",
+        help="as labelgen/pseudo.py takes it (default: %(default)s)",
+    )
     return result
 
 

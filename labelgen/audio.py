@@ -177,6 +177,25 @@ def stretches(path: Path, longest: float) -> Iterator[tuple[float, int, F32]]:
         raise ValueError(f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')})") from None
 
 
+def spans(count: int, margin: int, seconds: float) -> Iterator[tuple[int, int]]:
+    """Yield where the chunks of a stretch begin and end, in samples.
+
+    Parameters
+    ----------
+    count, margin : int
+        Samples of the stretch with its margins, and of the margin in front, as `stretches` yields them.
+    seconds : float
+        Longest chunk.
+    """
+    end = min(count, margin + round(STRETCH * RATE))
+    length = round(seconds * RATE)
+    for first in range(margin, end, length):
+        last = min(first + length, end)
+        if last - first < SHORTEST * RATE:
+            return
+        yield first, last
+
+
 class Labeller:
     """Labels songs; keeps the models loaded."""
 
@@ -189,17 +208,12 @@ class Labeller:
     def label(self, song: Song) -> list[Chunk]:
         """Write the chunks of one song; raise ValueError with the reason if there are none."""
         regular_file(song.path, LARGEST)
-        length = round(self.options.seconds * RATE)
         chunks: list[Chunk] = []
         hits = 0
         for start, margin, audio in stretches(song.path, self.options.longest):
             mix, parts = self._parts(audio)
             heard = hear(parts["drums"], mix, self.classifier, self.options.rise_db)
-            end = min(len(mix), margin + round(STRETCH * RATE))
-            for first in range(margin, end, length):
-                last = min(first + length, end)
-                if last - first < SHORTEST * RATE:
-                    break
+            for first, last in spans(len(mix), margin, self.options.seconds):
                 began, ended = first / RATE, last / RATE
                 labels = [x._replace(time=x.time - began) for x in heard.labels if began <= x.time < ended - LAST]
                 hits += len(labels)

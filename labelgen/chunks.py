@@ -39,6 +39,8 @@ SYNC = 1.0  # seconds between two times that the manifest is forced to the disk
 Audio = npt.NDArray[np.float32]
 
 
+DOUBTED = -99.0
+"""Prominence of a hit of which nobody is sure; training passes over it."""
 LAYERED = 0.03  # seconds within which two samples of one drum, a clap on a snare, are one hit
 
 

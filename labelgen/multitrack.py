@@ -54,7 +54,7 @@ import numpy.typing as npt
 
 from dance.labels import LABELS, ONE_SHOT, OTHER
 from labelgen.attack import FRAME, RATE, Recording, attack_at, peaks_of, rises_of
-from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import find_files, regular_file
 from labelgen.kits import Hit, voice_of
 from labelgen.packs import PAIRS, WORDS, class_of, words_of
@@ -445,7 +445,7 @@ def _found(
                 h.clear,
                 prominence({_VOICE: sums[labels], "rest": drums - sums[labels]},
                            [Hit(t, 36, 1.0) for t in h.shreds.times], RATE),
-                -99.0,
+                DOUBTED,
             )
             for labels, h in heard
         ]

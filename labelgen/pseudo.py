@@ -25,21 +25,19 @@ from dance.errors import SpecError
 from dance.features import log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
-from labelgen.audio import RATE, SHORTEST, STRETCH, Song, find_songs, stretches
-from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.audio import LARGEST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
+from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import regular_file
 from labelgen.work import add_work_options, positive, run_command, share
 
 F32 = npt.NDArray[np.float32]
 
-DOUBTED = -99.0
-"""Prominence of a hit of which nobody is sure."""
+SURE, DOUBT = 0.3, 0.2
+"""Defaults of `Options`."""
 NEAR = 3
 """Frames around a hit in which nothing more is doubted."""
 RAREST = 0.5
 """Sure hits a second, below which a chunk is no music with drums, as far as the teacher can tell."""
-LARGEST = 4 << 30
-"""Bytes; more is no song."""
 
 
 @dataclass(frozen=True)
@@ -168,18 +166,13 @@ class Labeller:
     def label(self, song: Song) -> list[Chunk]:
         """Write the chunks of one song; raise ValueError with the reason if there are none."""
         regular_file(song.path, LARGEST)
-        length = round(self.options.seconds * RATE)
         chunks: list[Chunk] = []
         number, best = 0, 0.0
         for start, margin, audio in stretches(song.path, self.options.longest):
             mix = audio.mean(axis=1)
             mix /= max(1.0, float(np.abs(mix).max(initial=0)))
             opinion = self.teachers.hear(mix)
-            end = min(len(mix), margin + round(STRETCH * RATE))
-            for first in range(margin, end, length):
-                last = min(first + length, end)
-                if last - first < SHORTEST * RATE:
-                    break
+            for first, last in spans(len(mix), margin, self.options.seconds):
                 labels, confidence = self._judge(opinion, first / RATE, last / RATE)
                 best = max(best, confidence)
                 if confidence >= self.options.confidence and np.any(mix[first:last]):
@@ -258,9 +251,9 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("data/chunks/pseudo"), help="folder of the set (default: %(default)s)")
     add("--model", type=Path, nargs="+", default=[released()], metavar="ONNX",
         help="the teachers, calibrated (training/calibrate.py; default: the released one)")  # fmt: skip
-    add("--sure", type=share, default=0.3, metavar="SHARE", help="of the way from a label's threshold to 1, from "
+    add("--sure", type=share, default=SURE, metavar="SHARE", help="of the way from a label's threshold to 1, from "
         "which a hit is a label (default: %(default)s)")  # fmt: skip
-    add("--doubt", type=share, default=0.2, metavar="SHARE", help="of the threshold, from which a hit is doubted "
+    add("--doubt", type=share, default=DOUBT, metavar="SHARE", help="of the threshold, from which a hit is doubted "
         "(default: %(default)s)")  # fmt: skip
     add("--confidence", type=share, default=0.72, metavar="F", help="F-measure to expect of a chunk, below which it "
         "is left out (default: %(default)s)")  # fmt: skip

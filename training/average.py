@@ -14,7 +14,14 @@ from typing import Any
 import torch
 
 
-def _load(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of `training.train`.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -34,7 +41,7 @@ def average(checkpoints: Sequence[Path]) -> dict[str, object]:
     ValueError
         If the checkpoints hold different networks.
     """
-    loaded = [_load(path) for path in checkpoints]
+    loaded = [read_checkpoint(path) for path in checkpoints]
     first, *others = (each["state_dict"] for each in loaded)
     if any({k: v.shape for k, v in first.items()} != {k: v.shape for k, v in each.items()} for each in others):
         raise ValueError("the checkpoints hold different networks")
@@ -54,7 +61,7 @@ def together(checkpoints: Sequence[Path]) -> dict[str, object]:
     ValueError
         If the networks hear other features, know other labels or answer after other delays.
     """
-    loaded = [_load(path) for path in checkpoints]
+    loaded = [read_checkpoint(path) for path in checkpoints]
     configs = [each["hyper_parameters"]["config"] for each in loaded]
     for path, config in zip(checkpoints, configs, strict=True):
         for name in ("features", "labels", "delay"):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.tcn import TCN
+from training.average import read_checkpoint
 from training.train import DrumTask
 
 
@@ -47,15 +48,17 @@ def grow(
     Raises
     ------
     ValueError
-        If the checkpoint holds no TCN, or a wider one.
+        If it is no checkpoint, or holds no TCN or a wider one.
     """
-    task = DrumTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    loaded = read_checkpoint(checkpoint)
+    config = dict(loaded["hyper_parameters"]["config"])
+    task = DrumTask(config)
     if not isinstance(task.network, TCN):
         raise ValueError(f"{checkpoint}: not a TCN; others cannot be enlarged")
     own = task.network.config
     if channels is not None and channels < own.channels:
         raise ValueError(f"{checkpoint}: has {own.channels} channels already; {channels} would be fewer")
-    config = dict(task.hparams["config"])
+    task.load_state_dict(loaded["state_dict"])
     config["sizes"] = {
         **config.get("sizes", {}),
         "dilations": [*own.dilations, *dilations],
@@ -72,11 +75,10 @@ def grow(
     for block in list(larger.network.blocks)[len(own.dilations) :]:
         torch.nn.init.zeros_(block.mix.weight)
         torch.nn.init.zeros_(block.mix.bias)
-    version = torch.load(checkpoint, map_location="cpu", weights_only=True)["pytorch-lightning_version"]
     return {
         "state_dict": larger.state_dict(),
         "hyper_parameters": {"config": config},
-        "pytorch-lightning_version": version,
+        "pytorch-lightning_version": loaded["pytorch-lightning_version"],
     }
 
 

@@ -75,6 +75,9 @@ def test_others_are_refused(checkpoint, tmp_path, capsys):
     )
     assert grow.main([str(path), "--dilations", "4", "--out", str(tmp_path / "out.ckpt")]) == 2
     assert "not a TCN" in capsys.readouterr().err
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    assert grow.main([str(tmp_path / "text.ckpt"), "--dilations", "4", "--out", str(tmp_path / "out.ckpt")]) == 2
+    assert "not a checkpoint" in capsys.readouterr().err
     assert grow.main([str(checkpoint), "--channels", "8", "--out", str(tmp_path / "out.ckpt")]) == 2
     assert "fewer" in capsys.readouterr().err
     assert grow.main([str(tmp_path / "none.ckpt"), "--dilations", "4", "--out", str(tmp_path / "out.ckpt")]) == 2

@@ -13,7 +13,7 @@ from dance.labels import LABELS
 from dance.spec import FeatureSpec
 from labelgen import pseudo
 from labelgen.audio import RATE
-from labelgen.chunks import Manifest, read_labels
+from labelgen.chunks import DOUBTED, Manifest, read_labels
 from training.dataset import UNKNOWN, chunk_features
 from training.score import Count, match
 
@@ -50,7 +50,7 @@ def test_what_is_doubted_is_passed_over_by_training(heard):
     assert chunk.details["complete"] == ["kick", "snare", "hihat"]
     assert (chunk.licence, chunk.stems) == ("MIT", ())
     labels = read_labels(heard / f"{chunk.name}.tsv")
-    doubted = [x for x in labels if x.prominence == pseudo.DOUBTED]
+    doubted = [x for x in labels if x.prominence == DOUBTED]
     assert doubted
     assert all(x.prominence == math.inf for x in labels if x not in doubted)
     features = chunk_features(heard, chunk, FeatureSpec(), LABELS)
