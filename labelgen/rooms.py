@@ -1,9 +1,10 @@
 """New chunks from old ones: the same music played by a speaker in a room, as a microphone there hears it.
 
 Drums and backing of a chunk go through one speaker, one simulated room (image sources; Allen & Berkley, "Image
-method for efficiently simulating small-room acoustics", 1979) and one microphone, drawn anew for each chunk. All of
-it is linear, so that the stems add up to what the microphone hears, and can still be mixed at any balance. The
-direct sound keeps its time, and so do the labels.
+method for efficiently simulating small-room acoustics", 1979) and one microphone, drawn anew for each chunk; some
+microphones have automatic gain. What the mix makes of speaker, room and gain is done to each stem: the stems add up
+to what the microphone hears, and can still be mixed at any balance. The direct sound keeps its time, and so do the
+labels.
 """
 
 import argparse
@@ -26,6 +27,8 @@ Audio = npt.NDArray[np.float32]
 ORDER = 12  # reflections, the first tenth of a second: what comes later, quieter, takes the square of the time
 SMALLEST, LARGEST = (2.5, 2.2, 2.2), (9.0, 7.0, 3.5)  # metres
 WALL = 0.3  # metres that speaker and microphone keep from the walls
+AUTOMATIC = 0.6  # share of microphones with automatic gain
+BLOCK = 0.002  # seconds for which a gain is computed
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,38 @@ def chain(rng: np.random.Generator) -> Pedalboard:
     return Pedalboard(steps)
 
 
+def automatic_gain(heard: Audio, sample_rate: int, rng: np.random.Generator) -> Audio:
+    """Return the gain of each sample by which a random microphone keeps what it hears at one level.
+
+    Above a threshold 6 to 24 dB below the loud moments, the level is divided by 2 to 8: soon (1 to 20 ms), and for long
+    (0.1 to 1.5 s), as voice processing does it to music.
+
+    Parameters
+    ----------
+    heard : float32 [n]
+    sample_rate : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    float32 [n]
+        0..1
+    """
+    size = max(1, round(BLOCK * sample_rate))
+    blocks = np.pad(heard, (0, -len(heard) % size)).reshape(-1, size)
+    level = 20 * np.log10(np.abs(blocks).max(axis=1) + 1e-6)
+    above = np.maximum(0, level - np.percentile(level, 95) + rng.uniform(6, 24))
+    wanted = above * (1 - 1 / rng.uniform(2, 8))
+    attack, release = (np.exp(-BLOCK / np.exp(rng.uniform(*np.log(span)))) for span in ((0.001, 0.02), (0.1, 1.5)))
+    cut, now = np.empty(len(wanted)), 0.0
+    for index, value in enumerate(wanted):
+        keep = attack if value > now else release
+        now = keep * now + (1 - keep) * value
+        cut[index] = now
+    at = np.arange(len(heard)) / size
+    return np.asarray(10 ** (-np.interp(at, np.arange(len(cut)) + 1, cut) / 20), np.float32)
+
+
 def hear(hearing: Hearing) -> list[Chunk]:
     """Play one chunk in a room."""
     chunk, rng = hearing.chunk, np.random.default_rng(hearing.seed)
@@ -110,6 +145,9 @@ def hear(hearing: Hearing) -> list[Chunk]:
             tone = chain(rng)
             impulse, drawn = room_impulse_response(rate, rng)
         wet[part] = np.asarray(tone(oaconvolve(dry, impulse)[: len(dry)].astype(np.float32), rate), np.float32)
+    if rng.random() < AUTOMATIC:
+        gain = automatic_gain(wet[""], rate, rng)
+        wet = {part: heard * gain for part, heard in wet.items()}
     # one gain for all, so that stems still add up to what they added up to before
     peak = max(1e-6, *(float(np.abs(audio).max(initial=0)) for audio in wet.values()))
     audio = {part: heard / np.float32(1.05 * peak) for part, heard in wet.items()}

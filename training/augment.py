@@ -39,7 +39,7 @@ class Augment:
     level_db : (float, float)
         Range of the mix's loudest frame, dB full scale.
     noise : float
-        Share of crops with a noise floor, at least 20 dB below the loudest frames.
+        Share of crops with a noise floor, in each band at least 20 dB below the loudest frames.
     tuning : float
         Standard deviation of the shift along the bands of drums and of backing: other sizes of the same drums.
     room : float
@@ -164,18 +164,20 @@ def _across_a_room(power: Tensor, crops: np.ndarray, rng: np.random.Generator) -
 
 
 def _squashed(power: Tensor, crops: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """Compress the crops at `crops`: a threshold below their loud moments, a ratio, a release."""
+    """Compress the crops at `crops`: a threshold below their loud moments, a ratio, an attack, a release."""
     if not len(crops):
         return power
     chosen = power[torch.from_numpy(crops)]
     level = 10 * torch.log10(chosen.sum(2) + 1e-10)
-    above = level - (torch.quantile(level, 0.95, dim=1) - torch.from_numpy(rng.uniform(4, 16, len(crops))))[:, None]
+    above = level - (torch.quantile(level, 0.95, dim=1) - torch.from_numpy(rng.uniform(4, 20, len(crops))))[:, None]
     slope = torch.from_numpy(1 - 1 / rng.uniform(1.5, 6, len(crops)))[:, None]
     wanted = above.clamp(min=0) * slope
-    release = torch.from_numpy(np.exp(-1 / rng.uniform(4, 25, len(crops))))
+    # from a bus compressor to the automatic gain of a microphone, which holds for a second
+    release = torch.from_numpy(np.exp(-1 / np.exp(rng.uniform(np.log(4), np.log(100), len(crops)))))
+    attack = torch.from_numpy(rng.uniform(0.4, 1, len(crops)))
     cut, held = torch.empty_like(wanted), torch.zeros(len(crops), dtype=wanted.dtype)
     for frame in range(wanted.shape[1]):
-        held = torch.maximum(wanted[:, frame], held * release)
+        held = torch.maximum(held + (wanted[:, frame] - held) * attack, held * release)
         cut[:, frame] = held
     power = power.clone()
     power[torch.from_numpy(crops)] = chosen * _power(-cut.float())[:, :, None]
@@ -251,7 +253,10 @@ def remix(
     silent = before_start < 0
     mixed = torch.where(silent, torch.zeros(()), mixed)
     noisy = rng.random(count) < augment.noise
-    floor = np.where(noisy, np.minimum(rng.uniform(-95, -55, count), loudest - 20), FLOOR_DB)
+    # of the converter, whatever plays, or of the place, under what plays; of each band, against all bands together
+    place = loudest - rng.uniform(25, 60, count)
+    floor = np.where(rng.random(count) < 0.5, np.minimum(rng.uniform(-95, -55, count), loudest - 20), place)
+    floor = np.where(noisy, floor, FLOOR_DB)
     mixed = mixed + _power(_column(floor) + _tone(count, bands, 6.0, rng)) * _column(noisy)
     return {
         "frames": 10 * torch.log10(mixed + 1e-10),

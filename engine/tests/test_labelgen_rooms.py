@@ -60,3 +60,15 @@ def test_a_share_of_the_chunks_and_an_empty_set(tmp_path, capsys):
     (tmp_path / "none").mkdir()
     assert rooms.main([str(tmp_path / "none"), "--out", str(tmp_path / "other")]) == 2
     assert "no chunks here" in capsys.readouterr().err
+
+
+def test_automatic_gain_evens_out_what_is_loud_and_what_is_quiet():
+    rng = np.random.default_rng(1)
+    quiet = 0.02 * rng.standard_normal(32000).astype(np.float32)
+    heard = np.concatenate([quiet, 10 * quiet, quiet])
+    for seed in range(4):
+        gain = rooms.automatic_gain(heard, 16000, np.random.default_rng(seed))
+        assert gain.shape == heard.shape
+        assert gain.dtype == np.float32
+        assert 0 < gain.min() <= gain.max() <= 1
+        assert gain[31999] > 1.1 * gain[60000] < gain[95999]  # until the loud part begins nothing is known of it
