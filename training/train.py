@@ -188,7 +188,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  python training/train.py --train data/chunks/midi --name first\n"
-        "  python training/train.py --config checkpoints/released/dance.json --name again\n",
+        "  python training/train.py --config checkpoints/released/before/dance.json --name again\n",
     )
     add = result.add_argument
     add("--name", default="run", help="the run's folder below --out (default: %(default)s)")

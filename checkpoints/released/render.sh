@@ -44,3 +44,8 @@ rooms=data/chunks/train-rooms
 python labelgen/rooms.py data/chunks/train-gmd data/chunks/train3-avl data/chunks/train4-gmd data/chunks/train4-patterns \
     data/chunks/train2-patterns data/chunks/train-mma-generated data/chunks/train-freedoom --share .2 --out $rooms
 python labelgen/rooms.py data/chunks/train-drumless --seed 1 --out $rooms
+python labelgen/rooms.py data/chunks/train-gmd data/chunks/train3-avl data/chunks/train4-gmd data/chunks/train4-patterns \
+    data/chunks/train2-patterns data/chunks/train-mma-generated data/chunks/train-freedoom data/chunks/train-stems --share .2 --seed 5 \
+    --out data/chunks/train2-rooms
+python labelgen/rooms.py data/chunks/test-mma-generated data/chunks/test-freedoom data/chunks/test-openmsx data/chunks/test-patterns \
+    data/chunks/test-remix data/chunks/test-drumless --share .25 --seed 77 --out data/chunks/test-rooms
