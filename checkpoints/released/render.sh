@@ -41,11 +41,10 @@ python labelgen/drumless.py data/speech/manifest.csv --split train --out data/ch
 fonts=$avl
 midi "$material/midi/gmd" train3-avl --split train --chunks 2 --soundfont-drums 1 --seed 23
 rooms=data/chunks/train-rooms
-python labelgen/rooms.py data/chunks/train-gmd data/chunks/train3-avl data/chunks/train4-gmd data/chunks/train4-patterns \
-    data/chunks/train2-patterns data/chunks/train-mma-generated data/chunks/train-freedoom --share .2 --out $rooms
+set -- data/chunks/train-gmd data/chunks/train3-avl data/chunks/train4-gmd data/chunks/train4-patterns data/chunks/train2-patterns \
+    data/chunks/train-mma-generated data/chunks/train-freedoom
+python labelgen/rooms.py "$@" --share .2 --out $rooms
 python labelgen/rooms.py data/chunks/train-drumless --seed 1 --out $rooms
-python labelgen/rooms.py data/chunks/train-gmd data/chunks/train3-avl data/chunks/train4-gmd data/chunks/train4-patterns \
-    data/chunks/train2-patterns data/chunks/train-mma-generated data/chunks/train-freedoom data/chunks/train-stems --share .2 --seed 5 \
-    --out data/chunks/train2-rooms
+python labelgen/rooms.py "$@" data/chunks/train-stems --share .2 --seed 5 --out data/chunks/train2-rooms
 python labelgen/rooms.py data/chunks/test-mma-generated data/chunks/test-freedoom data/chunks/test-openmsx data/chunks/test-patterns \
     data/chunks/test-remix data/chunks/test-drumless --share .25 --seed 77 --out data/chunks/test-rooms
