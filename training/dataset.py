@@ -161,7 +161,8 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         Crops in a batch of one process; with several, a multiple of `BLOCK`.
     count : int
         Batches in an epoch.
-    weights : sequence of float, optional
+    weights, boldness : sequence of float, optional
+        Of each set; boldness is that of its crops of drums (`training.train.TrainConfig`).
 
     Attributes
     ----------
@@ -179,6 +180,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         count: int,
         seed: int,
         weights: Sequence[float] | None = None,
+        boldness: Sequence[float] | None = None,
     ) -> None:
         self.augment, self.frames, self.batch, self.count, self.seed = augment, frames, batch, count, seed
         self.epoch, self.rank, self.world = 0, 0, 1
@@ -193,6 +195,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             for part in (0, 1)
         ]
         share = dict(zip(map(id, sets), weights, strict=True))
+        self.boldness = dict(zip(map(id, sets), boldness or [1.0] * len(sets), strict=True))
         amounts = np.array([[len(x) * share[id(s)] for x, s in zip(starts, self.sets, strict=True)]
                             for starts in self.starts], float)  # fmt: skip
         if not amounts.size or not amounts.sum(axis=1).all():
@@ -214,12 +217,13 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             yield {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
     def _draw(self, crops: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        drums, backings, velocities, prominences = [], [], [], []
+        drums, backings, velocities, prominences, boldness = [], [], [], [], []
         for _ in range(crops):
             source, crop = self._crop(0, rng)
             drums.append(source.drums[crop])
             velocities.append(source.velocity[crop])
             prominences.append(source.prominence[crop])
+            boldness.append(self.boldness[id(source)])
             if source.parts[crop.start, PARTS.index("whole")] and rng.random() < self.augment.plain:
                 backings.append(np.full(drums[-1].shape, FLOOR_DB, np.float32))
                 continue
@@ -231,7 +235,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
                 source, crop = self._crop(1, rng)
                 backing = _over(backing, source.backing[crop], rng.normal(0, 6))
             backings.append(backing)
-        return remix(
+        mixed = remix(
             torch.from_numpy(np.stack(drums).astype(np.float32)),
             torch.from_numpy(np.stack(backings)),
             torch.from_numpy(np.stack(velocities).astype(np.float32) / 255),
@@ -239,6 +243,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             self.augment,
             rng,
         )
+        return mixed | {"boldness": torch.tensor(boldness)[:, None, None]}
 
     def _crop(self, part: int, rng: np.random.Generator) -> tuple[FeatureSet, slice]:
         """Draw a crop that begins and ends with drums (part 0) or with backing (part 1)."""

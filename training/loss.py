@@ -117,7 +117,12 @@ class DrumLoss(nn.Module):
         self.positive = torch.tensor(positive)
 
     def forward(
-        self, logits: Tensor, hardness: Tensor, velocity: Tensor, heard: Tensor | None = None
+        self,
+        logits: Tensor,
+        hardness: Tensor,
+        velocity: Tensor,
+        heard: Tensor | None = None,
+        boldness: Tensor | float = 1.0,
     ) -> dict[str, Tensor]:
         """Return ``loss``, ``onset`` and ``velocity``, and ``order`` where it counts; scalars.
 
@@ -126,11 +131,13 @@ class DrumLoss(nn.Module):
         logits, hardness, velocity : Tensor [batch, time, labels]
         heard : Tensor [batch, time, labels], optional
             0 for hits that nobody can hear, and where a label is not known: there nothing is asked of the network.
+        boldness : Tensor [batch, 1, 1] or float
+            How many times `positive` a hit weighs in each crop.
         """
         onset, struck = targets(velocity, self.delay)
         cut = slice(self.warmup, None)
         bce = F.binary_cross_entropy_with_logits(
-            logits[:, cut], onset[:, cut], pos_weight=self.positive.to(logits), reduction="none"
+            logits[:, cut], onset[:, cut], pos_weight=self.positive.to(logits) * boldness, reduction="none"
         )
         near = (onset > 0)[:, cut]
         if heard is None:

@@ -43,6 +43,10 @@ class TrainConfig:
         Folders of chunk sets.
     weights : tuple of float
         How often each training set is drawn, relative to its length; empty: 1 each.
+    boldness : tuple of float
+        How many times `positive` a hit weighs in each training set; empty: 1 each. The threshold with the best F is half of
+        that F (Lipton, Elkan & Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", 2014), so where
+        little can be heard, in a room, a smaller chance should do; there is one threshold, so the network must raise it.
     architecture : str
     sizes : dict
         Fields of the architecture's config that differ from its defaults.
@@ -63,6 +67,7 @@ class TrainConfig:
     train: tuple[str, ...] = ("data/chunks/midi",)
     valid: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    boldness: tuple[float, ...] = ()
     architecture: str = "tcn"
     sizes: dict[str, Any] = field(default_factory=dict)
     features: FeatureSpec = field(default_factory=FeatureSpec)
@@ -124,7 +129,9 @@ class DrumTask(pl.LightningModule):
         frames, velocity = batch["frames"], batch["velocity"]
         state = [s.to(frames.device) for s in self.network.init_state(len(frames))]
         logits, hardness, _ = self.network(frames, state)
-        parts: dict[str, Tensor] = self.loss(logits.float(), hardness.float(), velocity, batch["heard"])
+        parts: dict[str, Tensor] = self.loss(
+            logits.float(), hardness.float(), velocity, batch["heard"], batch["boldness"]
+        )
         for name, value in parts.items():
             self.log(f"{stage}_{name}", value, prog_bar=name == "loss", batch_size=len(frames), sync_dist=True)
         return parts["loss"]
@@ -163,7 +170,9 @@ class Mixes(pl.LightningDataModule):
             return [load_features(Path(folder), c.features, c.labels) for folder in folders]
 
         frames = round(c.seconds / c.features.hop_seconds)
-        self.train = Batches(sets(c.train), c.augment, frames, c.batch, c.epoch_steps, c.seed, c.weights or None)
+        self.train = Batches(
+            sets(c.train), c.augment, frames, c.batch, c.epoch_steps, c.seed, c.weights or None, c.boldness or None
+        )
         self.valid = None
         if c.valid:
             clear = replace(c.augment, balance_db=0.0, balance_spread_db=4.0)

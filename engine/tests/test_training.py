@@ -108,6 +108,32 @@ def test_batches_depend_on_seed_and_epoch_alone(chunks):
     assert not torch.equal(draw(0, 0), draw(1, 0))
 
 
+def test_each_set_has_its_own_boldness(chunks, tmp_path):
+    silent = replace(Augment(), drumless=0.0)
+    sets = [load_features(chunks, SPEC, LABELS) for _ in range(2)]
+    sets[1] = replace(sets[1], velocity=np.zeros_like(sets[1].velocity))  # to be told from the first
+    for batch in Batches(sets, silent, 100, 8, 4, 0, boldness=(1.0, 3.0)):
+        assert batch["boldness"].shape == (8, 1, 1)
+        hits = batch["velocity"].amax((1, 2)) > 0
+        assert torch.equal(batch["boldness"][hits].unique(), torch.ones(1))
+    assert (batch["boldness"] == 3).any()
+    with pytest.raises(ValueError, match="argument"):
+        Batches(sets, silent, 100, 8, 4, 0, boldness=(1.0,))
+
+
+def test_a_bold_crop_is_told_at_a_smaller_chance():
+    loss = DrumLoss(0, 1.0)
+    struck = torch.zeros(1, 400, 1)
+    struck[0, 30::8] = 1.0  # a network that cannot tell these from their surroundings says how often they come
+    best = {}
+    for boldness in (1.0, 3.0):
+        chances = torch.linspace(0.05, 0.95, 181)
+        losses = [loss(torch.logit(p).expand_as(struck), struck, struck, None, boldness)["onset"] for p in chances]
+        best[boldness] = float(chances[int(torch.stack(losses).argmin())])
+    odds = {b: p / (1 - p) for b, p in best.items()}
+    assert odds[3.0] == pytest.approx(3 * odds[1.0], rel=0.1)
+
+
 PLAIN = Augment(naked=0, drumless=0, balance_db=6, balance_spread_db=0, tone_db=0, dark=0, noise=0, tuning=0, room=0,
                 squash=0, thin=0, microphone=0, silence=0, level_db=(-20, -20))  # fmt: skip
 
