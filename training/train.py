@@ -31,6 +31,7 @@ from models import ARCHITECTURES, build
 from training.augment import Augment
 from training.dataset import BLOCK, Batches, load_features
 from training.loss import DrumLoss
+from training.precision import precision
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     add("--workers", type=int, default=1, help="processes that draw batches, beside each that trains; 0: the latter "
         "do it themselves (default: %(default)s)")  # fmt: skip
-    add("--precision", default="bf16-mixed", help="of Lightning's Trainer (default: %(default)s)")
+    add("--precision", help="of Lightning's Trainer (default: bf16-mixed on machines that compute so, else 32-true)")
     add("--accelerator", default="auto", help="of Lightning's Trainer (default: %(default)s)")
     add("--devices", type=int, default=1, help="GPUs, or processes on a CPU, on each machine (default: %(default)s)")
     add("--nodes", type=int, default=1, help="machines (default: %(default)s)")
@@ -286,7 +287,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"--batch {config.batch} cannot be shared among processes: use a multiple of {BLOCK}")
         folder = args.out / args.name
         devices = (args.devices, args.nodes, args.strategy)
-        trainer = trainer_for(config, folder, args.precision, args.accelerator, args.plain, config.steps, *devices)
+        digits = args.precision or precision(args.accelerator)
+        trainer = trainer_for(config, folder, digits, args.accelerator, args.plain, config.steps, *devices)
         data.setup("fit")
     except (OSError, ValueError, RuntimeError, MisconfigurationException) as error:  # RuntimeError: weights do not fit
         print(f"train: {error}", file=sys.stderr)

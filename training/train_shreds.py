@@ -34,6 +34,7 @@ from labelgen.material import Item, read_manifest
 from labelgen.shreds import RATE, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features, released
 from labelgen.work import positive
 from models.shred import ShredConfig, ShredNet
+from training.precision import native_bfloat16
 from training.provenance import licences, tables
 from training.score import Count, match
 from training.shred_bank import HitBank, make_bank
@@ -283,7 +284,7 @@ def train(run: Run) -> Path:
             ]
             images = torch.from_numpy(np.stack([augment(images, rng) for images, _, _ in batch]))
             gaps, hit = (torch.from_numpy(np.stack(column)) for column in list(zip(*batch, strict=True))[1:])
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):
                 logits = net(images, gaps)
             loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), hit)
             optimizer.zero_grad()

@@ -19,6 +19,7 @@ from training import average, calibrate, evaluate, export, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.dataset import Batches, load_features  # noqa: E402
 from training.loss import DrumLoss, asked, targets  # noqa: E402
+from training.precision import precision  # noqa: E402
 from training.score import Count, match  # noqa: E402
 
 LABELS = ("kick", "snare", "hihat")
@@ -414,3 +415,14 @@ def test_a_crop_may_begin_in_silence_and_nothing_is_asked_where_a_hit_is_cut():
         assert 20 <= start <= 120 and silent[:start].all() and not silent[start:].any()
         assert (struck[:start] == 0).all() and (struck[start:] > 0).any()
         assert heard[: start - 3].all() and not heard[start - 3 : start].any()
+
+
+def test_bfloat16_only_where_the_machine_computes_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert precision("auto") == precision("cpu") == "bf16-mixed"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
+    assert precision("cpu") == "32-true"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert precision("auto") == "bf16-mixed" and precision("cpu") == "32-true"
