@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.ndimage import maximum_filter1d
 
 from dance.errors import SpecError
@@ -29,6 +30,7 @@ from labelgen.audio import LARGEST, RATE, SHORTEST, STRETCH, Song, find_songs, s
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import regular_file
 from labelgen.work import add_work_options, positive, run_command, share
+from models.restored import hear, restored
 
 F32 = npt.NDArray[np.float32]
 
@@ -102,7 +104,9 @@ class Teachers:
     """
 
     def __init__(self, paths: Sequence[Path], doubt: float) -> None:
+        torch.set_num_threads(1)  # songs are heard side by side, one process each
         self.networks = [Network(path) for path in paths]
+        self._restored = [restored(path) for path in paths]
         specs = [network.spec for network in self.networks]
         self.spec = specs[0]
         for path, spec in zip(paths, specs, strict=True):
@@ -121,8 +125,7 @@ class Teachers:
         frames = log_mel(mix, self.spec.features, RATE)
         # what was hit at the very end is told after it
         frames = np.pad(frames, ((0, self._wait), (0, 0)), constant_values=frames.min(initial=0.0))
-        asked = zip(self.networks, self._late, strict=True)
-        onset, velocity = np.mean([self._answers(network, frames, late) for network, late in asked], axis=0)
+        onset, velocity = np.mean([self._answers(k, frames) for k in range(len(self.networks))], axis=0)
         hits = np.zeros(onset.shape, np.uint8)
         PeakPicker(self._together).process(np.ascontiguousarray(onset), hits)
         perhaps = (onset >= self._doubt) & ~maximum_filter1d(hits, 2 * NEAR + 1, axis=0).astype(bool)
@@ -135,16 +138,18 @@ class Teachers:
         top = np.max([np.pad(onset, ((0, 2), (0, 0)))[at + ahead, columns] for ahead in range(3)], axis=0)
         return Opinion(times, columns, top.astype(np.float32), velocity[at, columns], hits[at, columns] > 0)
 
-    def _answers(self, network: Network, frames: F32, late: int) -> F32:
+    def _answers(self, number: int, frames: F32) -> F32:
         """Return activations and velocities [2, frames, labels] of one model, as if it were as quick as the first."""
-        network.reset()
-        result = np.zeros((2, len(frames), len(self.spec.labels)), np.float32)
+        late, network, whole = self._late[number], self.networks[number], self._restored[number]
         silence = np.full((max(late, 0), frames.shape[1]), frames.min(initial=0.0), np.float32)
-        for number, frame in enumerate(np.concatenate([frames, silence])):
-            onset, velocity = network.step(frame)
-            if 0 <= number - late < len(frames):
-                result[:, number - late] = onset[0], velocity[0]
-        return result
+        heard = np.concatenate([frames, silence])
+        if whole is not None:
+            answers = hear(whole, heard)
+        else:
+            network.reset()
+            steps = [np.concatenate(network.step(frame)) for frame in heard]
+            answers = np.stack(steps, axis=1) if steps else np.zeros((2, 0, len(self.spec.labels)), np.float32)
+        return np.pad(answers, ((0, 0), (max(-late, 0), 0), (0, 0)))[:, max(late, 0) :][:, : len(frames)]
 
 
 def released() -> Path:

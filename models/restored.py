@@ -1,0 +1,90 @@
+"""An exported TCN as a network again: to hear whole recordings at once, several times faster than frame by frame.
+
+`models.streaming` folds normalisations into weights and moves biases; here they are put back where a `TCN` has them,
+with normalisations that do nothing. Needs no checkpoint.
+
+Contents
+--------
+restored, hear
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from dance.network import Network
+from models.tcn import TCN, TCNConfig
+
+F32 = npt.NDArray[np.float32]
+PIECE = 1000  # frames that are heard at once: the frontend's mean takes the square of it
+SAME = 1e-4  # largest difference to what the file itself answers
+
+
+def restored(path: Path) -> TCN | None:
+    """Return the network of a file of ``training/export.py``, or None if it holds no TCN that this can restore.
+
+    Raises
+    ------
+    SpecError
+        If the file is no model.
+    """
+    exported = Network(path)
+    weights = {x.name: torch.from_numpy(numpy_helper.to_array(x).copy()) for x in onnx.load(path).graph.initializer}
+    try:
+        network = _assembled(weights, exported.spec.features.bands, len(exported.spec.labels))
+    except (KeyError, RuntimeError):  # of another architecture
+        return None
+    frames = np.random.default_rng(0).normal(-50, 15, (100, network.bands)).astype(np.float32)
+    answers = [np.concatenate(exported.step(frame)) for frame in frames]
+    return network if np.abs(np.stack(answers, 1) - hear(network, frames)).max() < SAME else None
+
+
+def hear(network: TCN, frames: F32) -> F32:
+    """Return onset probabilities and velocities [2, time, labels] for a whole recording [time, bands] in dB."""
+    state, found = network.init_state(1), []
+    with torch.no_grad():
+        for start in range(0, len(frames), PIECE):
+            logits, velocity, state = network(torch.from_numpy(frames[None, start : start + PIECE]), state)
+            found.append(torch.cat([torch.sigmoid(logits), velocity]))
+    return torch.cat(found, dim=1).numpy() if found else np.zeros((2, 0, network.labels), np.float32)
+
+
+@torch.no_grad()
+def _assembled(weights: dict[str, Tensor], bands: int, labels: int) -> TCN:
+    """Return the TCN of the initialisers of a `StreamingTCN`; KeyError or RuntimeError if they are of something else."""
+    before, skipped, taps = (weights[f"stack.{name}"] for name in ("before", "skipped", "taps"))
+    channels = skipped.shape[1]
+    stem, bias = weights["weight"].view(3, 3 * bands, -1).permute(2, 1, 0), weights["bias"][0]
+    loudness = len(bias) > channels
+    dilations = (taps[1::2] - taps[::2]).tolist()
+    network = TCN(TCNConfig(bands, labels, channels, tuple(dilations), loudness=loudness)).eval()
+    network.stem.conv.weight.copy_(stem[:channels])
+    _passing(network.norm, bias[:channels])
+    if network.loudness is not None:
+        network.loudness.conv.weight.copy_(stem[channels + labels :])
+    following = torch.cat([skipped[1:], weights["stack.last"][None]])
+    for number, block in enumerate(network.blocks):
+        now = weights[f"stack.now.{number}"].T
+        first, second = before[number].split(channels)
+        block.past.conv.weight.copy_(torch.stack([first.T, second.T, now], dim=2))
+        _passing(block.norm, weights["stack.biases"][number] - now @ skipped[number])
+        block.mix.weight.copy_(weights[f"stack.mix.{number}"].T[:, :, None])
+        block.mix.bias.copy_(following[number] - skipped[number])
+    for name, part in (("weight", weights["heads.both.weight"]), ("bias", weights["heads.both.bias"])):
+        onset, velocity = part.split(labels)
+        getattr(network.heads.onset, name).copy_(onset)
+        getattr(network.heads.velocity, name).copy_(velocity)
+    return network
+
+
+def _passing(norm: nn.BatchNorm1d, bias: Tensor) -> None:
+    """Let a normalisation add `bias` and do nothing else."""
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
+    norm.weight.fill_(1)
+    norm.bias.copy_(bias)
