@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -26,22 +25,22 @@ from tqdm import tqdm
 
 from benchmarks.room import RATE, read
 from dance import Detector, Event, FeatureSpec
-from dance.features import log_mel
+from dance.features import centres, log_mel
+from dance.loudness import RANGES
 from labelgen.chunks import Label, Manifest, read_labels
 from training.score import match
 
 F32 = npt.NDArray[np.float32]
 WINDOW = 0.05
 FEWEST = 20
-RANGE = {"kick": (30, 320), "snare": (250, 4000), "hihat": (4300, 16000), "tom": (60, 1000), "cymbal": (3000, 16000)}
 HEARD, BY_MEAN, BY_NONE = "velocity", "played, heard means", "played, no means"
 
 
 def loudness(frames: F32, spec: FeatureSpec, label: str) -> F32:
     """Return the level of frames [time, bands] in the bands of a drum, in dB [time]."""
-    centres = librosa.mel_frequencies(spec.bands + 2, fmin=spec.f_min, fmax=spec.f_max, htk=True)[1:-1]
-    low, high = RANGE[label]
-    power = 10 ** (frames[:, (centres >= low) & (centres <= high)] / 10)
+    at = centres(spec)
+    low, high = RANGES[label]
+    power = 10 ** (frames[:, (at >= low) & (at <= high)] / 10)
     return np.asarray(10 * np.log10(power.sum(axis=1) + 1e-12), np.float32)
 
 

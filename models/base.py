@@ -60,6 +60,6 @@ class Heads(nn.Module):
         self.velocity = nn.Linear(channels, labels)
         nn.init.constant_(self.onset.bias, -3.0)  # onsets are rare: start from their base rate
 
-    def forward(self, features: Tensor, louder: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
-        """Return logits and velocities 0..1, each [batch, time, labels]; `louder` is added before velocities are bounded."""
-        return self.onset(features), torch.sigmoid(self.velocity(features) + louder)
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and velocities 0..1, each [batch, time, labels]."""
+        return self.onset(features), torch.sigmoid(self.velocity(features))

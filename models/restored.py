@@ -56,17 +56,13 @@ def hear(network: TCN, frames: F32) -> F32:
 
 @torch.no_grad()
 def _assembled(weights: dict[str, Tensor], bands: int, labels: int) -> TCN:
-    """Return the TCN of the initialisers of a `StreamingTCN`; KeyError or RuntimeError if they are of something else."""
+    """Return the TCN whose `StreamingTCN` these are; KeyError or RuntimeError if they are of something else."""
     before, skipped, taps = (weights[f"stack.{name}"] for name in ("before", "skipped", "taps"))
     channels = skipped.shape[1]
-    stem, bias = weights["weight"].view(3, 3 * bands, -1).permute(2, 1, 0), weights["bias"][0]
-    loudness = len(bias) > channels
     dilations = (taps[1::2] - taps[::2]).tolist()
-    network = TCN(TCNConfig(bands, labels, channels, tuple(dilations), loudness=loudness)).eval()
-    network.stem.conv.weight.copy_(stem[:channels])
-    _passing(network.norm, bias[:channels])
-    if network.loudness is not None:
-        network.loudness.conv.weight.copy_(stem[channels + labels :])
+    network = TCN(TCNConfig(bands, labels, channels, tuple(dilations))).eval()
+    network.stem.conv.weight.copy_(weights["weight"].view(3, 3 * bands, channels).permute(2, 1, 0))
+    _passing(network.norm, weights["bias"][0])
     following = torch.cat([skipped[1:], weights["stack.last"][None]])
     for number, block in enumerate(network.blocks):
         now = weights[f"stack.now.{number}"].T

@@ -139,10 +139,9 @@ class HeadsStep(nn.Module):
         self.both.weight.data = torch.cat([heads.onset.weight, heads.velocity.weight]).data
         self.both.bias.data = torch.cat([heads.onset.bias, heads.velocity.bias]).data
 
-    def forward(self, x: Tensor, louder: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return onset probabilities and velocities, each [1, labels]; `louder` [1, 2 * labels] is added to both before."""
-        both = self.both(x)
-        return torch.sigmoid(both if louder is None else both + louder).chunk(2, dim=1)
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return onset probabilities and velocities, each [1, labels]."""
+        return torch.sigmoid(self.both(x)).chunk(2, dim=1)
 
 
 class StreamingTCN(Streaming):
@@ -153,11 +152,6 @@ class StreamingTCN(Streaming):
         self.bands = network.bands
         self.frontend = FrontendStep(network.frontend)
         weight, bias = folded(network.stem.conv, network.norm)
-        self.channels, self.loudness = len(bias), network.loudness is not None
-        if network.loudness is not None:  # further columns of the same product: none for onsets, one for each velocity
-            louder = network.loudness.conv.weight.double()
-            columns = torch.cat([torch.zeros_like(louder), louder])
-            weight, bias = torch.cat([weight, columns]), F.pad(bias, (0, len(columns)))
         self.register_buffer("weight", weight.permute(2, 1, 0).flatten(0, 1).float().contiguous())
         self.register_buffer("bias", bias[None].float())
         self.stack = StackStep(network.blocks)
@@ -172,11 +166,8 @@ class StreamingTCN(Streaming):
         last, sums, stem, stack = state
         inputs, following = self.frontend(frame, last, sums)
         three = torch.cat([stem, *inputs], dim=1)
-        x, louder = torch.addmm(self.bias, three, self.weight), None
-        if self.loudness:
-            x, louder = x[:, : self.channels], x[:, self.channels :]
-        x, stack = self.stack(torch.relu(x), stack)
-        return (*self.heads(torch.relu(x), louder), *following, three[:, 3 * self.bands :], stack)
+        x, stack = self.stack(torch.relu(torch.addmm(self.bias, three, self.weight)), stack)
+        return (*self.heads(torch.relu(x)), *following, three[:, 3 * self.bands :], stack)
 
 
 class StreamingConvTCN(Streaming):

@@ -32,9 +32,6 @@ class TCNConfig:
     dropout : float
     mean_frames : float
         Time constant of the frontend's running mean.
-    loudness : bool
-        Whether velocities are also read from the inputs themselves: how loud a hit was among others of its song is
-        written in three frames of its bands, and lost on the way through layers that are to know which drum it was.
     """
 
     bands: int = 80
@@ -43,7 +40,6 @@ class TCNConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8, 16)
     dropout: float = 0.1
     mean_frames: float = 200.0
-    loudness: bool = False
 
 
 class CausalConv(nn.Module):
@@ -102,10 +98,6 @@ class TCN(DrumNet):
         self.norm = nn.BatchNorm1d(config.channels)
         self.blocks = nn.ModuleList(Block(config.channels, d, config.dropout) for d in config.dilations)
         self.heads = Heads(config.channels, config.labels)
-        # sees what the stem sees, so that they share one state
-        self.loudness = CausalConv(3 * config.bands, config.labels, 3, 1) if config.loudness else None
-        if self.loudness is not None:
-            nn.init.zeros_(self.loudness.conv.weight)
 
     def init_state(self, batch: int = 1) -> State:
         """Return the state at the start of a stream: zeros, silence."""
@@ -115,12 +107,11 @@ class TCN(DrumNet):
     def forward(self, frames: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """Return onset logits, velocities and the next state; see `DrumNet.forward`."""
         x, following = self.frontend(frames, state[:2])
-        louder = 0.0 if self.loudness is None else self.loudness(x.transpose(1, 2), state[2])[0].transpose(1, 2)
         y, last = self.stem(x.transpose(1, 2), state[2])
         following.append(last)
         y = torch.relu(normalised(self.norm, y))
         for block, past in zip(self.blocks, state[3:], strict=True):
             y, last = block(y, past)
             following.append(last)
-        logits, velocity = self.heads(torch.relu(y).transpose(1, 2), louder)
+        logits, velocity = self.heads(torch.relu(y).transpose(1, 2))
         return logits, velocity, following

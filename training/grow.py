@@ -31,11 +31,7 @@ def _enlarged(old: Tensor, new: Tensor) -> Tensor:
 
 
 def grow(
-    checkpoint: Path,
-    dilations: Sequence[int] = (),
-    channels: int | None = None,
-    delay: int | Sequence[int] = (),
-    loudness: bool = False,
+    checkpoint: Path, dilations: Sequence[int] = (), channels: int | None = None, delay: int | Sequence[int] = ()
 ) -> dict[str, object]:
     """Return weights and configuration of the larger network, a checkpoint to begin from.
 
@@ -48,8 +44,6 @@ def grow(
         Width of the residual stream.
     delay : int or sequence of int, optional
         Label delay in frames that the network is to be trained for, for each label if there are several.
-    loudness : bool
-        Whether velocities shall look at the inputs themselves too (`models.tcn.TCNConfig`).
 
     Raises
     ------
@@ -69,7 +63,6 @@ def grow(
         **config.get("sizes", {}),
         "dilations": [*own.dilations, *dilations],
         "channels": channels or own.channels,
-        "loudness": loudness or own.loudness,
     }
     config["delay"] = delay or task.config.delay
     larger = DrumTask(config)
@@ -104,7 +97,6 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--channels", type=int, help="width of the residual stream (default: as before)")
     result.add_argument("--delay", type=int, nargs="+", default=[], metavar="FRAMES",
                         help="label delay from now on: one, or one for each label (default: as before)")  # fmt: skip
-    result.add_argument("--loudness", action="store_true", help="let velocities look at the inputs themselves too")
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result
 
@@ -114,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     delay = args.delay[0] if len(args.delay) == 1 else args.delay
     try:
-        torch.save(grow(args.checkpoint, args.dilations, args.channels, delay, args.loudness), args.out)
+        torch.save(grow(args.checkpoint, args.dilations, args.channels, delay), args.out)
     except (OSError, ValueError) as error:
         print(f"grow: {error}", file=sys.stderr)
         return 2

@@ -45,9 +45,10 @@ class TrainConfig:
     weights : tuple of float
         How often each training set is drawn, relative to its length; empty: 1 each.
     boldness : tuple of float
-        How many times `positive` a hit weighs in each training set; empty: 1 each. The threshold with the best F is half of
-        that F (Lipton, Elkan & Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", 2014), so where
-        little can be heard, in a room, a smaller chance should do; there is one threshold, so the network must raise it.
+        How many times `positive` a hit weighs in each training set; empty: 1 each. The threshold with the best F is
+        half of that F (Lipton, Elkan & Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure",
+        2014), so where little can be heard, in a room, a smaller chance should do; there is one threshold, so the
+        network must raise it.
     architecture : str
     sizes : dict
         Fields of the architecture's config that differ from its defaults.
@@ -198,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  python training/train.py --train data/chunks/midi --name first\n"
-        "  python training/train.py --config checkpoints/released/before/dance.json --name again\n",
+        "  python training/train.py --config checkpoints/released/before/0.3-first.json --name again\n",
     )
     add = result.add_argument
     add("--name", default="run", help="the run's folder below --out (default: %(default)s)")

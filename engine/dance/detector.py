@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import SpecError
 from .events import Event
 from .features import LogMel
+from .loudness import SPAN, Loudness
 from .network import Network
 from .peaks import PeakPicker, refractories, thresholds
 from .settings import Settings
@@ -90,13 +91,19 @@ class Detector:
         settings = settings or Settings()
         self._settings = settings if sensitivity is None else settings.with_sensitivity(sensitivity, spec.labels)
         self._picker = PeakPicker(spec, self._settings)
+        self._loudness = Loudness(spec)
+        self._least = min(thresholds(spec, self._settings))
         self.observer: Callable[[int, NDArray[np.float32], NDArray[np.float32]], None] | None = None
         # Where the reported labels stand among the model's, and the attacks before a frame's end.
         self._columns = [spec.labels.index(label) for label in self.labels]
         self._offsets = [math.floor(spec.attack_offset_seconds[column] * sample_rate + 0.5) for column in self._columns]
         self.latency = min(self._offsets)
         hop = spec.features.hop_seconds * sample_rate
-        self._frames = np.zeros((math.ceil(_CHUNK / hop) + 1, spec.features.bands), np.float32)
+        self._silence = 10 * math.log10(spec.features.floor)
+        # The last frames of the block before stand above those of the new one: a hit may have begun in them.
+        self._frames = np.empty((SPAN - 1 + math.ceil(_CHUNK / hop) + 1, spec.features.bands), np.float32)
+        self._frames.fill(self._silence)
+        self._new = self._frames[SPAN - 1 :]
         self._hits = np.zeros((1, len(spec.labels)), np.uint8)
         # The sample at which a presence would have been 1 says all of it; minus infinity: absent.
         self._reached = np.full(len(self.labels), -np.inf)
@@ -141,6 +148,7 @@ class Detector:
         """
         self._picker.configure(settings)
         self._settings = settings
+        self._least = min(thresholds(self.spec, settings))
         for place, label in enumerate(self.labels):
             if settings.for_label(label).mute:
                 self._reached[place] = -np.inf
@@ -219,6 +227,8 @@ class Detector:
         self._features.reset()
         self._network.reset()
         self._picker.reset()
+        self._loudness.reset()
+        self._frames.fill(self._silence)
         self._reached.fill(-np.inf)
         self._flushed = False
 
@@ -227,13 +237,17 @@ class Detector:
         # An empty block goes through, too, so that its type is checked.
         for start in range(0, max(len(samples), 1), _CHUNK):
             first = self._features.frame
-            count = self._features.process(samples[start : start + _CHUNK], self._frames)
+            count = self._features.process(samples[start : start + _CHUNK], self._new)
             for frame in range(count):
-                onset, velocity = self._network.step(self._frames[frame])
+                onset, velocity = self._network.step(self._new[frame])
                 if self.observer:
-                    self.observer(first + frame, self._frames[frame], onset[0])
+                    self.observer(first + frame, self._new[frame], onset[0])
+                if onset.max() >= self._least:  # otherwise nothing can be a hit, and velocities do not matter
+                    velocity[0] = self._loudness.velocities(self._frames[frame : frame + SPAN], velocity[0])
                 if self._picker.process(onset, self._hits, velocity):
+                    self._loudness.learn(self._hits[0])
                     events += self._report(first + frame, onset[0], velocity[0])
+            self._frames[: SPAN - 1] = self._frames[count : count + SPAN - 1].copy()
         return events
 
     def _report(self, frame: int, onset: NDArray[np.float32], velocity: NDArray[np.float32]) -> list[Event]:

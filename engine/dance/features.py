@@ -6,7 +6,7 @@ model serves several sample rates. Samples are float32, mono, full scale 1; fram
 
 Contents
 --------
-LogMel, log_mel, window, mel_filters
+LogMel, log_mel, window, centres, mel_filters
 """
 
 import math
@@ -82,6 +82,17 @@ def window(spec: FeatureSpec, sample_rate: int) -> NDArray[np.float64]:
     return np.sin(np.pi / 2 * np.minimum(rise, age / spec.attack_seconds)) ** 2
 
 
+def _edges(spec: FeatureSpec) -> NDArray[np.float64]:
+    """Return the edges of the bands in hertz [bands + 2], at equal distances on the HTK mel scale."""
+    low, high = (2595 * math.log10(1 + f / 700) for f in (spec.f_min, spec.f_max))
+    return np.asarray(700 * (10 ** (np.linspace(low, high, spec.bands + 2) / 2595) - 1))
+
+
+def centres(spec: FeatureSpec) -> NDArray[np.float64]:
+    """Return the frequencies in hertz [bands] in which the bands are centred."""
+    return _edges(spec)[1:-1]
+
+
 def mel_filters(spec: FeatureSpec, sample_rate: int, size: int) -> NDArray[np.float64]:
     """Return the share of each bin of an FFT of `size` points that each band collects.
 
@@ -92,8 +103,7 @@ def mel_filters(spec: FeatureSpec, sample_rate: int, size: int) -> NDArray[np.fl
     -------
     float64 [bands, size / 2 + 1]
     """
-    low, high = (2595 * math.log10(1 + f / 700) for f in (spec.f_min, spec.f_max))
-    edges = 700 * (10 ** (np.linspace(low, high, spec.bands + 2) / 2595) - 1)
+    edges = _edges(spec)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     width = sample_rate / size
     borders = (np.arange(size // 2 + 2) - 0.5) * width

@@ -29,14 +29,13 @@ def checkpoint(tmp_path_factory):
 def test_growing_changes_no_answer_and_waits_longer(checkpoint, tmp_path, channels):
     larger = tmp_path / "large.ckpt"
     sizes = ["--dilations", "5", "10", "--channels", str(channels)]
-    assert grow.main([str(checkpoint), *sizes, "--delay", "12", "--loudness", "--out", str(larger)]) == 0
+    assert grow.main([str(checkpoint), *sizes, "--delay", "12", "--out", str(larger)]) == 0
     before, after = (
         DrumTask.load_from_checkpoint(path, map_location="cpu", weights_only=True) for path in (checkpoint, larger)
     )
     assert after.config.delay == 12
     assert tuple(after.network.config.dilations) == (1, 2, 5, 10)
     assert after.network.config.channels == channels
-    assert after.network.config.loudness
     frames = torch.randn(2, 50, 80) * 10 - 50
     with torch.no_grad():
         first, second = (task.network.eval()(frames, task.network.init_state(2)) for task in (before, after))

@@ -11,13 +11,9 @@ from models.frontend import Frontend  # noqa: E402
 SMALL = {"bands": 12, "labels": 3, "channels": 8}
 
 
-@pytest.fixture(params=[*sorted(ARCHITECTURES), "ensemble", "tcn that hears loudness"])
+@pytest.fixture(params=[*sorted(ARCHITECTURES), "ensemble"])
 def network(request):
     torch.manual_seed(1)
-    if request.param == "tcn that hears loudness":
-        net = build("tcn", **SMALL, loudness=True).eval()
-        torch.nn.init.normal_(net.loudness.conv.weight, std=0.05)
-        return net
     members = {"members": [{"architecture": name} for name in ("tcn", "gru")]} if request.param == "ensemble" else {}
     net = build(request.param, **SMALL, **members)
     net.train()
@@ -64,21 +60,6 @@ def test_outputs_are_probabilities(network):
     assert onset.shape == velocity.shape == (1, SMALL["labels"])
     for values in (onset, velocity):
         assert ((values >= 0) & (values <= 1)).all()
-
-
-def test_loudness_moves_velocities_alone():
-    torch.manual_seed(1)
-    net = build("tcn", **SMALL, loudness=True).eval()
-    x = frames(1, 30)
-    with torch.no_grad():
-        onset, velocity, _ = net(x, net.init_state(1))
-        net.loudness.conv.weight[1, :12, 2] = 0.5  # the level of the frame itself
-        again, louder, _ = net(x, net.init_state(1))
-        louder_yet = net(x + 6, net.init_state(1))[1]
-    assert torch.equal(onset, again)
-    assert torch.equal(velocity[:, :, [0, 2]], louder[:, :, [0, 2]])
-    assert (louder[:, :, 1] > velocity[:, :, 1]).all()
-    assert (louder_yet[:, :, 1] > louder[:, :, 1]).float().mean() > 0.9
 
 
 def test_unknown_names_are_refused():

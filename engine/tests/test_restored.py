@@ -25,16 +25,13 @@ def exported(folder, architecture, **sizes):
             torch.nn.init.normal_(module.running_mean, 0, 0.3)
             torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
             torch.nn.init.normal_(module.bias, 0, 0.3)
-    if sizes.get("loudness"):
-        torch.nn.init.normal_(network.loudness.conv.weight, 0, 0.05)
     path = folder / "model.onnx"
     export(network.eval(), default_spec(CONFIG, "small"), path)
     return path
 
 
-@pytest.mark.parametrize("loudness", [False, True])
-def test_a_whole_recording_is_heard_as_frame_by_frame(tmp_path, loudness):
-    path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2), loudness=loudness)
+def test_a_whole_recording_is_heard_as_frame_by_frame(tmp_path):
+    path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2))
     network, steps = restored(path), Network(path)
     assert network.config.dilations == (1, 4, 2)
     frames = np.random.default_rng(1).normal(-50, 15, (PIECE + 30, 12)).astype(np.float32)
