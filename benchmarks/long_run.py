@@ -3,9 +3,9 @@
 One recording is heard over and over by one detector, without a pause or a reset, in blocks as a sound card gives
 them. Its length is a whole number of frames, so every round must give the same events at the same samples of the
 round: each is compared with the third (the first begins in a silence that the others do not have, and the network's
-memory of it fades). The largest difference of a velocity or confidence is told.
+memory of it fades). The largest difference of a confidence is told; velocities follow the hits before.
 
-Exit code 1 if a round differs (velocities and confidences: by more than 0.001), or if resident memory grew by more
+Exit code 1 if a round differs (confidences: by more than 0.001), or if resident memory grew by more
 than ``--growth`` after the first twentieth of the rounds.
 """
 
@@ -46,7 +46,7 @@ class Outcome:
     different : int
         Rounds after the reference whose events differ from it.
     deviation : float
-        Largest difference of a velocity or confidence.
+        Largest difference of a confidence.
     early, late : int
         Resident bytes of the process, early on and at the end.
     """
@@ -85,7 +85,7 @@ def run(detector: Detector, samples: npt.NDArray[np.float32], count: int) -> Out
     for number, events in enumerate(tqdm(rounds(detector, samples, count), total=count, leave=False)):
         start = number * len(samples)
         heard = [(event.label, event.sample - start, event.reported - start) for event in events]
-        strengths = np.array([(event.velocity, event.confidence) for event in events])
+        strengths = np.array([event.confidence for event in events])
         if number == REFERENCE:
             clock, values = heard, strengths
         elif number > REFERENCE:

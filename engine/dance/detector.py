@@ -92,7 +92,8 @@ class Detector:
         self._settings = settings if sensitivity is None else settings.with_sensitivity(sensitivity, spec.labels)
         self._picker = PeakPicker(spec, self._settings)
         self._loudness = Loudness(spec)
-        self._least = min(thresholds(spec, self._settings))
+        self._limits = np.array(thresholds(spec, self._settings), np.float32)
+        self._above, self._before = np.zeros((2, len(spec.labels)), bool)
         self.observer: Callable[[int, NDArray[np.float32], NDArray[np.float32]], None] | None = None
         # Where the reported labels stand among the model's, and the attacks before a frame's end.
         self._columns = [spec.labels.index(label) for label in self.labels]
@@ -148,7 +149,7 @@ class Detector:
         """
         self._picker.configure(settings)
         self._settings = settings
-        self._least = min(thresholds(self.spec, settings))
+        self._limits[:] = thresholds(self.spec, settings)
         for place, label in enumerate(self.labels):
             if settings.for_label(label).mute:
                 self._reached[place] = -np.inf
@@ -228,6 +229,7 @@ class Detector:
         self._network.reset()
         self._picker.reset()
         self._loudness.reset()
+        self._above.fill(False)
         self._frames.fill(self._silence)
         self._reached.fill(-np.inf)
         self._flushed = False
@@ -242,10 +244,13 @@ class Detector:
                 onset, velocity = self._network.step(self._new[frame])
                 if self.observer:
                     self.observer(first + frame, self._new[frame], onset[0])
-                if onset.max() >= self._least:  # otherwise nothing can be a hit, and velocities do not matter
+                self._above, self._before = self._before, self._above
+                np.greater_equal(onset[0], self._limits, out=self._above)
+                if self._above.any():  # otherwise nothing can be a hit, and velocities do not matter
                     velocity[0] = self._loudness.velocities(self._frames[frame : frame + SPAN], velocity[0])
+                    # gated and muted hits are heard, too: what is reported changes no velocity
+                    self._loudness.learn(self._above > self._before)
                 if self._picker.process(onset, self._hits, velocity):
-                    self._loudness.learn(self._hits[0])
                     events += self._report(first + frame, onset[0], velocity[0])
             self._frames[: SPAN - 1] = self._frames[count : count + SPAN - 1].copy()
         return events

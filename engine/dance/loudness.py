@@ -76,9 +76,8 @@ class Loudness:
         own = np.clip(velocity, 1e-3, 1 - 1e-3)
         return (1 / (1 + (1 / own - 1) * np.exp(-louder))).astype(np.float32)
 
-    def learn(self, hits: NDArray[np.uint8]) -> None:
-        """Remember how loud the hits (uint8 [labels]) in the frames were that were given last."""
-        struck = np.flatnonzero(hits)
+    def learn(self, struck: NDArray[np.bool_]) -> None:
+        """Remember how loud the drums that were struck (bool [labels]) are in the frames that were given last."""
         self._heard[struck] = np.minimum(self._heard[struck] + 1, _MEMORY)
         self._usual[struck] += (self._level[struck] - self._usual[struck]) / self._heard[struck]
 

@@ -21,7 +21,7 @@ SPEC = ModelSpec(
     refractory_seconds=(0.05,) * 3,
     attack_offset_seconds=(0.02,) * 3,
 )
-ALL = np.ones(3, np.uint8)
+ALL = np.ones(3, bool)
 NETWORK = np.array([0.5, 0.5, 0.5], np.float32)
 
 

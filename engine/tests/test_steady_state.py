@@ -56,7 +56,7 @@ def state():
     return calls, info.uordblks + info.hblkhd, sys.getallocatedblocks()
 
 def measure(block, blocks):
-    for number in range(1000):  # lists of free objects fill up
+    for number in range(3000):  # lists of free objects fill up, what hits alone call is called often enough
         block(number)
     gc.collect()
     gc.disable()
