@@ -56,10 +56,10 @@ def state():
     return calls, info.uordblks + info.hblkhd, sys.getallocatedblocks()
 
 def measure(block, blocks):
-    for number in range(3000):  # lists of free objects fill up, what hits alone call is called often enough
-        block(number)
-    gc.collect()
+    gc.collect()  # empties the lists of free objects, which fill up again before anything is counted
     gc.disable()
+    for number in range(1000):
+        block(number)
     state()
     before = state()
     for number in range(1000, 1000 + blocks):
