@@ -32,6 +32,7 @@ from labelgen.chunks import Chunk, Manifest, read_labels
 from training.augment import FLOOR_DB, Augment, remix
 
 Half = npt.NDArray[np.float16]
+Boldness = float | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,10 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         Crops in a batch of one process; with several, a multiple of `BLOCK`.
     count : int
         Batches in an epoch.
-    weights, boldness : sequence of float, optional
-        Of each set; boldness is that of its crops of drums (`training.train.TrainConfig`).
+    weights : sequence of float, optional
+        Of each set.
+    boldness : sequence of float or of sequences of float, optional
+        Of each set's crops of drums, for all labels or for each (`training.train.TrainConfig`).
 
     Attributes
     ----------
@@ -180,7 +183,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         count: int,
         seed: int,
         weights: Sequence[float] | None = None,
-        boldness: Sequence[float] | None = None,
+        boldness: Sequence[Boldness] | None = None,
     ) -> None:
         self.augment, self.frames, self.batch, self.count, self.seed = augment, frames, batch, count, seed
         self.epoch, self.rank, self.world = 0, 0, 1
@@ -195,7 +198,9 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             for part in (0, 1)
         ]
         share = dict(zip(map(id, sets), weights, strict=True))
-        self.boldness = dict(zip(map(id, sets), boldness or [1.0] * len(sets), strict=True))
+        bold = [np.broadcast_to(np.float32(b), (1, s.velocity.shape[1]))
+                for s, b in zip(sets, boldness or [1.0] * len(sets), strict=True)]  # fmt: skip
+        self.boldness = dict(zip(map(id, sets), bold, strict=True))
         amounts = np.array([[len(x) * share[id(s)] for x, s in zip(starts, self.sets, strict=True)]
                             for starts in self.starts], float)  # fmt: skip
         if not amounts.size or not amounts.sum(axis=1).all():
@@ -243,7 +248,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             self.augment,
             rng,
         )
-        return mixed | {"boldness": torch.tensor(boldness)[:, None, None]}
+        return mixed | {"boldness": torch.from_numpy(np.stack(boldness))}
 
     def _crop(self, part: int, rng: np.random.Generator) -> tuple[FeatureSet, slice]:
         """Draw a crop that begins and ends with drums (part 0) or with backing (part 1)."""

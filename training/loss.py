@@ -131,7 +131,7 @@ class DrumLoss(nn.Module):
         logits, hardness, velocity : Tensor [batch, time, labels]
         heard : Tensor [batch, time, labels], optional
             0 for hits that nobody can hear, and where a label is not known: there nothing is asked of the network.
-        boldness : Tensor [batch, 1, 1] or float
+        boldness : Tensor [batch, 1, labels] or float
             How many times `positive` a hit weighs in each crop.
         """
         onset, struck = targets(velocity, self.delay)

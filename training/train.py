@@ -29,7 +29,7 @@ from dance.labels import LABELS
 from dance.spec import FeatureSpec
 from models import ARCHITECTURES, build
 from training.augment import Augment
-from training.dataset import BLOCK, Batches, load_features
+from training.dataset import BLOCK, Batches, Boldness, load_features
 from training.loss import DrumLoss
 from training.precision import precision
 
@@ -44,8 +44,9 @@ class TrainConfig:
         Folders of chunk sets.
     weights : tuple of float
         How often each training set is drawn, relative to its length; empty: 1 each.
-    boldness : tuple of float
-        How many times `positive` a hit weighs in each training set; empty: 1 each. The threshold with the best F is
+    boldness : tuple of float or of tuples of float
+        How many times `positive` a hit weighs in each training set, of all labels or of one after the other; empty: 1
+        each. The threshold with the best F is
         half of that F (Lipton, Elkan & Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure",
         2014), so where little can be heard, in a room, a smaller chance should do; there is one threshold, so the
         network must raise it.
@@ -69,7 +70,7 @@ class TrainConfig:
     train: tuple[str, ...] = ("data/chunks/midi",)
     valid: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
-    boldness: tuple[float, ...] = ()
+    boldness: tuple[Boldness, ...] = ()
     architecture: str = "tcn"
     sizes: dict[str, Any] = field(default_factory=dict)
     features: FeatureSpec = field(default_factory=FeatureSpec)

@@ -114,7 +114,7 @@ def test_each_set_has_its_own_boldness(chunks, tmp_path):
     sets = [load_features(chunks, SPEC, LABELS) for _ in range(2)]
     sets[1] = replace(sets[1], velocity=np.zeros_like(sets[1].velocity))  # to be told from the first
     for batch in Batches(sets, silent, 100, 8, 4, 0, boldness=(1.0, 3.0)):
-        assert batch["boldness"].shape == (8, 1, 1)
+        assert batch["boldness"].shape == (8, 1, len(LABELS))
         hits = batch["velocity"].amax((1, 2)) > 0
         assert torch.equal(batch["boldness"][hits].unique(), torch.ones(1))
     assert (batch["boldness"] == 3).any()
