@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from dance.network import Network
+from models.frontend import SCALE_DB
 from models.tcn import TCN, TCNConfig
 
 F32 = npt.NDArray[np.float32]
@@ -60,7 +61,8 @@ def _assembled(weights: dict[str, Tensor], bands: int, labels: int) -> TCN:
     before, skipped, taps = (weights[f"stack.{name}"] for name in ("before", "skipped", "taps"))
     channels = skipped.shape[1]
     dilations = (taps[1::2] - taps[::2]).tolist()
-    network = TCN(TCNConfig(bands, labels, channels, tuple(dilations))).eval()
+    depth_db = float(weights["frontend.depth"]) * SCALE_DB if "frontend.depth" in weights else None
+    network = TCN(TCNConfig(bands, labels, channels, tuple(dilations), depth_db=depth_db)).eval()
     network.stem.conv.weight.copy_(weights["weight"].view(3, 3 * bands, channels).permute(2, 1, 0))
     _passing(network.norm, weights["bias"][0])
     following = torch.cat([skipped[1:], weights["stack.last"][None]])

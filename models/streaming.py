@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.base import DrumNet, Heads
 from models.convtcn import ConvTCN
 from models.ensemble import Ensemble
-from models.frontend import SCALE_DB, SILENCE_DB, Frontend
+from models.frontend import FADE_DB, SCALE_DB, SILENCE_DB, Frontend
 from models.tcn import TCN
 
 
@@ -65,16 +65,23 @@ class FrontendStep(nn.Module):
     def __init__(self, frontend: Frontend) -> None:
         super().__init__()
         self.frontend, self.decay = frontend, frontend.decay
+        if frontend.depth is not None:
+            self.register_buffer("depth", torch.tensor([[frontend.depth]]))
 
     def init_state(self) -> list[Tensor]:
         """See `Frontend.init_state`."""
         return self.frontend.init_state(1)
 
-    def forward(self, frame: Tensor, last: Tensor, sums: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, frame: Tensor, last: Tensor, memory: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the three inputs [1, bands] and the next state."""
+        sums, peak = memory[:, :-1], memory[:, -1:]
         level = (frame - SILENCE_DB) / SCALE_DB
+        if self.frontend.depth is not None:
+            peak = torch.maximum(level.amax(1, keepdim=True), peak - FADE_DB / SCALE_DB)
+            level = torch.maximum(level, peak - self.depth)
         sums = self.decay * sums + (1 - self.decay) * F.pad(level, (0, 1), value=1.0)
-        return [level, 2 * torch.relu(level - last), level - sums[:, :-1] / sums[:, -1:]], [level, sums]
+        inputs = [level, 2 * torch.relu(level - last), level - sums[:, :-1] / sums[:, -1:]]
+        return inputs, [level, torch.cat([sums, peak], dim=1)]
 
 
 class StackStep(nn.Module):
@@ -163,8 +170,8 @@ class StreamingTCN(Streaming):
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """See `Streaming`."""
-        last, sums, stem, stack = state
-        inputs, following = self.frontend(frame, last, sums)
+        last, memory, stem, stack = state
+        inputs, following = self.frontend(frame, last, memory)
         three = torch.cat([stem, *inputs], dim=1)
         x, stack = self.stack(torch.relu(torch.addmm(self.bias, three, self.weight)), stack)
         return (*self.heads(torch.relu(x)), *following, three[:, 3 * self.bands :], stack)
@@ -190,8 +197,8 @@ class StreamingConvTCN(Streaming):
 
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """See `Streaming`."""
-        last, sums, *state = state
-        inputs, following = self.frontend(frame, last, sums)
+        last, memory, *state = state
+        inputs, following = self.frontend(frame, last, memory)
         x = torch.cat(inputs, dim=1).view(1, 3, 1, self.bands)
         for patch, past in zip(self.patches, state[:-1], strict=True):
             x, past = patch(x, past)

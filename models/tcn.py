@@ -32,6 +32,8 @@ class TCNConfig:
     dropout : float
     mean_frames : float
         Time constant of the frontend's running mean.
+    depth_db : float, optional
+        How deep the frontend hears (`models.frontend`).
     """
 
     bands: int = 80
@@ -40,6 +42,7 @@ class TCNConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8, 16)
     dropout: float = 0.1
     mean_frames: float = 200.0
+    depth_db: float | None = None
 
 
 class CausalConv(nn.Module):
@@ -93,7 +96,7 @@ class TCN(DrumNet):
         super().__init__()
         self.config = config
         self.bands, self.labels = config.bands, config.labels
-        self.frontend = Frontend(config.bands, config.mean_frames)
+        self.frontend = Frontend(config.bands, config.mean_frames, config.depth_db)
         self.stem = CausalConv(3 * config.bands, config.channels, 3, 1)
         self.norm = nn.BatchNorm1d(config.channels)
         self.blocks = nn.ModuleList(Block(config.channels, d, config.dropout) for d in config.dilations)

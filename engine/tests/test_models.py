@@ -95,3 +95,25 @@ def test_the_mean_level_is_that_of_all_frames_while_a_stream_is_young():
     late, _ = frontend(long, frontend.init_state(1))
     assert late[0, 2000, 8] > 0.9  # 30 dB above what was
     assert late[0, -1, 8] < 0.05  # forgotten: 900 frames are more than four time constants
+
+
+def test_the_frontend_tells_nothing_apart_far_below_the_loudest_band_of_late():
+    frontend = Frontend(4, mean_frames=200.0, depth_db=50.0)
+    loud, quiet = torch.tensor([[[-20.0, -65, -75, -100]]]), torch.tensor([[[-90.0, -80, -75, -100]]])
+    inputs, state = frontend(loud, frontend.init_state(1))
+    torch.testing.assert_close(30 * inputs[0, 0, :4] - 100, torch.tensor([-20.0, -65, -70, -70]))
+    following, _ = frontend(quiet.repeat(1, 1000, 1), state)
+    floor = (30 * following[0, :, :4] - 100).amin(1)
+    assert floor[0] == pytest.approx(-70, abs=0.05)
+    assert floor[-1] == pytest.approx(-90, abs=0.05)  # 2 dB a second
+    assert floor[-1] > -100
+
+
+@pytest.mark.parametrize("piece", [1, 7])
+def test_the_floor_is_the_same_in_any_pieces(piece):
+    frontend, frames = Frontend(12, 200.0, 50.0), 20 * torch.randn(2, 84, 12, generator=torch.manual_seed(0)) - 50
+    whole, state, parts = frontend(frames, frontend.init_state(2))[0], frontend.init_state(2), []
+    for start in range(0, 84, piece):
+        inputs, state = frontend(frames[:, start : start + piece], state)
+        parts.append(inputs)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=0)

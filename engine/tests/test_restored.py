@@ -30,10 +30,12 @@ def exported(folder, architecture, **sizes):
     return path
 
 
-def test_a_whole_recording_is_heard_as_frame_by_frame(tmp_path):
-    path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2))
+@pytest.mark.parametrize("depth_db", [None, 30.0])
+def test_a_whole_recording_is_heard_as_frame_by_frame(depth_db, tmp_path):
+    path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2), depth_db=depth_db)
     network, steps = restored(path), Network(path)
     assert network.config.dilations == (1, 4, 2)
+    assert network.config.depth_db == (depth_db and pytest.approx(depth_db))
     frames = np.random.default_rng(1).normal(-50, 15, (PIECE + 30, 12)).astype(np.float32)
     expected = np.stack([np.concatenate(steps.step(frame)) for frame in frames], axis=1)
     np.testing.assert_allclose(hear(network, frames), expected, atol=2e-5)
