@@ -23,6 +23,8 @@ from dance.network import Network
 from dance.peaks import PeakPicker
 from dance.spec import ModelSpec
 from labelgen.chunks import Label, Manifest, layered, read_labels
+from models.restored import hear, restored
+from models.tcn import TCN
 from training.export import write_spec
 from training.score import Count, match
 
@@ -32,10 +34,12 @@ GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
 Activations = npt.NDArray[np.float32]
 
 
-def activations(network: Network, samples: npt.NDArray[np.float32], rate: int) -> Activations:
-    """Return onset activations [frames, labels] of a whole recording, by the streaming steps."""
-    network.reset()
+def activations(network: Network, samples: npt.NDArray[np.float32], rate: int, whole: TCN | None = None) -> Activations:
+    """Return onset activations [frames, labels] of a recording: at once by `whole`, the same network, else in steps."""
     frames = log_mel(samples, network.spec.features, rate)
+    if whole is not None:
+        return np.ascontiguousarray(hear(whole, frames)[0])
+    network.reset()
     result = np.empty((len(frames), len(network.spec.labels)), np.float32)
     for row, frame in zip(result, frames, strict=True):
         row[:] = network.step(frame)[0].reshape(-1)
@@ -105,7 +109,7 @@ def calibrate(
 
 
 def load_tracks(
-    network: Network, sets: Sequence[Path], balance: float, limit: int
+    network: Network, sets: Sequence[Path], balance: float, limit: int, whole: TCN | None = None
 ) -> list[tuple[Activations, list[Label], int]]:
     """Run the network over the mixes of chunk sets."""
     tracks = []
@@ -120,7 +124,7 @@ def load_tracks(
         for chunk in tqdm(kept, desc=folder.name, unit="chunk"):
             samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
             labels = layered(read_labels(folder / f"{chunk.name}.tsv"))
-            tracks.append((activations(network, samples, rate), labels, rate))
+            tracks.append((activations(network, samples, rate, whole), labels, rate))
     return tracks
 
 
@@ -147,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         network = Network(args.model)
-        tracks = load_tracks(network, args.sets, args.balance, args.limit)
+        tracks = load_tracks(network, args.sets, args.balance, args.limit, restored(args.model))
     except (OSError, ValueError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2
