@@ -61,7 +61,7 @@ def _assembled(weights: dict[str, Tensor], bands: int, labels: int) -> TCN:
     before, skipped, taps = (weights[f"stack.{name}"] for name in ("before", "skipped", "taps"))
     channels = skipped.shape[1]
     dilations = (taps[1::2] - taps[::2]).tolist()
-    depth_db = float(weights["frontend.depth"]) * SCALE_DB if "frontend.depth" in weights else None
+    depth_db = round(float(weights["frontend.depth"]) * SCALE_DB, 3) if "frontend.depth" in weights else None
     network = TCN(TCNConfig(bands, labels, channels, tuple(dilations), depth_db=depth_db)).eval()
     network.stem.conv.weight.copy_(weights["weight"].view(3, 3 * bands, channels).permute(2, 1, 0))
     _passing(network.norm, weights["bias"][0])

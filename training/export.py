@@ -3,12 +3,15 @@
 The graph is one step: a frame and states in, onset probabilities, velocities and the next states out.
 Its metadata holds the ModelSpec. Parity with torch over a long stream is asserted, not hoped for.
 Thresholds start at a guess; ``training/calibrate.py`` chooses them.
+
+A TCN that was exported before can be exported again with another depth (`models.frontend`), which needs no training.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -16,10 +19,13 @@ import numpy as np
 import onnx
 import torch
 
+from dance.errors import SpecError
 from dance.network import Network
 from dance.spec import ModelSpec
 from models import DrumNet
+from models.restored import restored
 from models.streaming import streaming
+from models.tcn import TCN
 from training.train import DrumTask, TrainConfig
 
 PARITY_STEPS = 1500
@@ -43,6 +49,22 @@ def default_spec(config: TrainConfig, name: str) -> ModelSpec:
         refractory_seconds=tuple(REFRACTORY.get(label, 0.05) for label in config.labels),
         attack_offset_seconds=tuple((delay + 0.5) * config.features.hop_seconds for delay in delays),
     )
+
+
+def deepened(path: Path, depth_db: float | None) -> tuple[TCN, ModelSpec]:
+    """Return the network of a model file that hears so deep (`models.frontend.Frontend`), and the file's spec.
+
+    Raises
+    ------
+    SpecError
+        If the file is no model, or not of a TCN.
+    """
+    spec, known = Network(path).spec, restored(path)
+    if known is None:
+        raise SpecError(f"{path} holds no TCN that can be restored; train its checkpoint again")
+    network = TCN(replace(known.config, depth_db=depth_db))
+    network.load_state_dict(known.state_dict())
+    return network.eval(), spec
 
 
 def write_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
@@ -113,13 +135,15 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  python training/export.py checkpoints/first/last.ckpt --out first.onnx",
+        epilog="examples:\n  python training/export.py checkpoints/first/last.ckpt --out first.onnx\n"
+        "  python training/export.py first.onnx --depth-db 50 --out deaf.onnx",
     )
     add = result.add_argument
-    add("checkpoint", type=Path, help="written by training/train.py")
+    add("checkpoint", type=Path, help="written by training/train.py, or with --depth-db a TCN's model file")
     add("--out", type=Path, default=Path("dance.onnx"), help="the model file (default: %(default)s)")
     add("--weights", type=Path, help="also write weights and configuration alone, a checkpoint to begin others from")
-    add("--name", help="name of the model (default: the run's folder)")
+    add("--name", help="name of the model (default: the run's folder, or the name that it has)")
+    add("--depth-db", type=float, metavar="DB", help="let the network of a model file hear this deep, 0 for all")
     return result
 
 
@@ -129,15 +153,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.checkpoint.is_file():
         print(f"export: no such checkpoint: {args.checkpoint}", file=sys.stderr)
         return 2
-    task = DrumTask.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
-    spec = default_spec(task.config, args.name or args.checkpoint.resolve().parent.name)
-    worst = export(task.network, spec, args.out)
+    again = args.checkpoint.suffix == ".onnx"
+    if (args.depth_db is not None) != again or (again and args.weights):
+        print("export: --depth-db goes with a model file, --weights with a checkpoint", file=sys.stderr)
+        return 2
+    try:
+        if again:
+            network, spec = deepened(args.checkpoint, args.depth_db or None)
+            spec = replace(spec, name=args.name or spec.name)
+        else:
+            task = DrumTask.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
+            network, spec = task.network, default_spec(task.config, args.name or args.checkpoint.resolve().parent.name)
+    except SpecError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 2
+    worst = export(network, spec, args.out)
     if args.weights:
         task.network.eval()
         torch.save({"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams),
                     "pytorch-lightning_version": pl.__version__}, args.weights)  # fmt: skip
     size = args.out.stat().st_size / 1e6
-    parameters = sum(p.numel() for p in task.network.parameters())
+    parameters = sum(p.numel() for p in network.parameters())
     print(
         f"{args.out}: {parameters:,} parameters, {size:.2f} MB, differs from torch by at most {worst:.1e} "
         f"over {PARITY_STEPS} steps"

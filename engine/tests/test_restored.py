@@ -35,7 +35,7 @@ def test_a_whole_recording_is_heard_as_frame_by_frame(depth_db, tmp_path):
     path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2), depth_db=depth_db)
     network, steps = restored(path), Network(path)
     assert network.config.dilations == (1, 4, 2)
-    assert network.config.depth_db == (depth_db and pytest.approx(depth_db))
+    assert network.config.depth_db == depth_db
     frames = np.random.default_rng(1).normal(-50, 15, (PIECE + 30, 12)).astype(np.float32)
     expected = np.stack([np.concatenate(steps.step(frame)) for frame in frames], axis=1)
     np.testing.assert_allclose(hear(network, frames), expected, atol=2e-5)
@@ -47,3 +47,22 @@ def test_what_cannot_be_restored_is_left_to_steps(tmp_path):
     assert restored(exported(tmp_path, "gru")) is None
     # another time constant is not written in the file: answers differ, and that is noticed
     assert restored(exported(tmp_path, "tcn", channels=8, dilations=(1, 2), mean_frames=20.0)) is None
+
+
+def test_a_model_file_is_exported_again_with_another_depth(tmp_path, capsys):
+    from training.export import main
+
+    path, out = exported(tmp_path, "tcn", channels=8, dilations=(1, 2)), tmp_path / "deep.onnx"
+    assert main([str(path), "--depth-db", "30", "--out", str(out)]) == 0
+    before, after = Network(path), Network(out)
+    assert after.spec == before.spec
+    assert restored(out).config.depth_db == 30
+    loud = np.linspace(-20, -45, 12, dtype=np.float32)  # nothing lies 30 dB below
+    np.testing.assert_allclose(np.concatenate(before.step(loud)), np.concatenate(after.step(loud)), atol=1e-5)
+    faint = np.linspace(-20, -90, 12, dtype=np.float32)
+    assert np.abs(np.concatenate(before.step(faint)) - np.concatenate(after.step(faint))).max() > 1e-4
+    assert main([str(out), "--depth-db", "0", "--out", str(tmp_path / "all.onnx")]) == 0
+    assert restored(tmp_path / "all.onnx").config.depth_db is None
+    assert main([str(exported(tmp_path, "gru")), "--depth-db", "30", "--out", str(out)]) == 2
+    assert main([str(out), "--out", str(tmp_path / "x.onnx")]) == 2
+    assert "--depth-db" in capsys.readouterr().err
