@@ -7,10 +7,11 @@ young stream it is the mean of what there was, so that crops of a few seconds te
 
 Below a floor that follows the loudest band of late nothing is told apart. Renderings, most of what is learned from,
 are silent where records have noise, rooms and codecs: what stirs that deep means a drum there and nothing here.
+Full scale is as loud as it counts, so that a broken input does not leave a stream deaf for minutes.
 
 Contents
 --------
-Frontend, FADE_DB
+Frontend, FADE_DB, FULL_SCALE
 """
 
 import torch
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 
 SILENCE_DB = -100.0
 SCALE_DB = 30.0
-FADE_DB = 0.02
-"""By which the loudest band of late is forgotten each frame: 2 dB a second."""
+FADE_DB = 0.05
+"""By which the loudest band of late is forgotten each frame: 5 dB a second."""
+FULL_SCALE = -SILENCE_DB / SCALE_DB
+"""Level of 0 dB, beyond which nothing raises the floor."""
 
 
 class Frontend(nn.Module):
@@ -50,22 +53,24 @@ class Frontend(nn.Module):
         last, memory = state
         sums, peak = memory[:, :-1], memory[:, -1:]
         level = (frames - SILENCE_DB) / SCALE_DB
+        before = torch.cat([last[:, None], level[:, :-1]], dim=1)
+        last = level[:, -1]
         if self.depth is not None:
             peak = self._fading_peaks(level, peak)
-            level = torch.maximum(level, peak[:, :, None] - self.depth)
-        before = torch.cat([last[:, None], level[:, :-1]], dim=1)
+            floor = peak[:, :, None] - self.depth
+            level, before = torch.maximum(level, floor), torch.maximum(before, floor)  # a floor that rises is no attack
         rise = torch.relu(level - before)
         sums = self._decayed_sums(F.pad(level, (0, 1), value=1.0), sums)
         means = sums[:, :, :-1] / sums[:, :, -1:]
         return torch.cat([level, 2 * rise, level - means], dim=-1), [
-            level[:, -1],
+            last,
             torch.cat([sums[:, -1], peak[:, -1:]], dim=1),
         ]
 
     def _fading_peaks(self, level: Tensor, before: Tensor) -> Tensor:
         """Return the loudest band of late [batch, time] at each frame."""
         faded = FADE_DB / SCALE_DB * torch.arange(1, level.shape[1] + 1, device=level.device)
-        return torch.maximum((level.amax(2) + faded).cummax(1).values, before) - faded
+        return torch.maximum((level.amax(2).clamp(max=FULL_SCALE) + faded).cummax(1).values, before) - faded
 
     def _decayed_sums(self, values: Tensor, before: Tensor) -> Tensor:
         time = values.shape[1]

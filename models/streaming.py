@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.base import DrumNet, Heads
 from models.convtcn import ConvTCN
 from models.ensemble import Ensemble
-from models.frontend import FADE_DB, SCALE_DB, SILENCE_DB, Frontend
+from models.frontend import FADE_DB, FULL_SCALE, SCALE_DB, SILENCE_DB, Frontend
 from models.tcn import TCN
 
 
@@ -76,12 +76,14 @@ class FrontendStep(nn.Module):
         """Return the three inputs [1, bands] and the next state."""
         sums, peak = memory[:, :-1], memory[:, -1:]
         level = (frame - SILENCE_DB) / SCALE_DB
+        before, last = last, level
         if self.frontend.depth is not None:
-            peak = torch.maximum(level.amax(1, keepdim=True), peak - FADE_DB / SCALE_DB)
-            level = torch.maximum(level, peak - self.depth)
+            peak = torch.maximum(level.amax(1, keepdim=True).clamp(max=FULL_SCALE), peak - FADE_DB / SCALE_DB)
+            floor = peak - self.depth
+            level, before = torch.maximum(level, floor), torch.maximum(before, floor)
         sums = self.decay * sums + (1 - self.decay) * F.pad(level, (0, 1), value=1.0)
-        inputs = [level, 2 * torch.relu(level - last), level - sums[:, :-1] / sums[:, -1:]]
-        return inputs, [level, torch.cat([sums, peak], dim=1)]
+        inputs = [level, 2 * torch.relu(level - before), level - sums[:, :-1] / sums[:, -1:]]
+        return inputs, [last, torch.cat([sums, peak], dim=1)]
 
 
 class StackStep(nn.Module):

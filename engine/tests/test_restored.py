@@ -58,7 +58,9 @@ def test_a_model_file_is_exported_again_with_another_depth(tmp_path, capsys):
     assert after.spec == before.spec
     assert restored(out).config.depth_db == 30
     loud = np.linspace(-20, -45, 12, dtype=np.float32)  # nothing lies 30 dB below
-    np.testing.assert_allclose(np.concatenate(before.step(loud)), np.concatenate(after.step(loud)), atol=1e-5)
+    for _ in range(20):  # after silence the rise of the first frame is less with a floor
+        expected, found = np.concatenate(before.step(loud)), np.concatenate(after.step(loud))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     faint = np.linspace(-20, -90, 12, dtype=np.float32)
     assert np.abs(np.concatenate(before.step(faint)) - np.concatenate(after.step(faint))).max() > 1e-4
     assert main([str(out), "--depth-db", "0", "--out", str(tmp_path / "all.onnx")]) == 0
