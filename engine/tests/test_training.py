@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning")
 
 from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels  # noqa: E402
-from training import average, calibrate, evaluate, export, train  # noqa: E402
+from models.restored import restored  # noqa: E402
+from training import average, calibrate, evaluate, export, restore, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.dataset import Batches, load_features  # noqa: E402
 from training.loss import DrumLoss, asked, targets  # noqa: E402
@@ -269,6 +270,33 @@ def test_weights_alone_are_a_checkpoint_to_begin_from(model, run, chunks, tmp_pa
         assert torch.equal(a, b)
     begun = arguments(chunks, tmp_path, steps=2)
     assert train.main([*begun, "--init", str(weights)]) == 0
+
+
+def test_training_goes_on_from_a_model_file(model, run, chunks, tmp_path, capsys):
+    given = [str(model), "--config", str(run / "config.json"), "--out", str(tmp_path / "again.ckpt")]
+    assert restore.main(given) == 0
+    network = train.DrumTask.load_from_checkpoint(tmp_path / "again.ckpt", weights_only=True).network
+    file = restored(model)
+    batch = next(iter(Batches([load_features(chunks, SPEC, LABELS)], Augment(), 200, 8, 1, 0)))["frames"]
+
+    def answers(heard):
+        return heard(batch, heard.init_state(len(batch)))[0]
+
+    with torch.no_grad():
+        expected = answers(file.eval())
+        torch.testing.assert_close(answers(network.eval()), expected, atol=1e-3, rtol=1e-3)
+        for each in (network, file):
+            each.train()
+            for module in each.modules():
+                if isinstance(module, torch.nn.Dropout1d):
+                    module.eval()
+        # normalised by the batch, it is near to what it was; the file's network is not
+        assert (answers(network) - expected).abs().mean() < 0.3 * (answers(file) - expected).abs().mean()
+    assert restore.main([str(run / "config.json"), *given[1:]]) == 2
+    other = json.loads((run / "config.json").read_text()) | {"sizes": {"channels": 24, "dilations": [1]}}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert restore.main([str(model), "--config", str(tmp_path / "other.json"), *given[3:]]) == 2
+    assert "not the network of the configuration" in capsys.readouterr().err
 
 
 def test_training_learns_the_grid(model, chunks):
