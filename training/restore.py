@@ -10,7 +10,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from models.base import DrumNet
 from models.restored import restored
 from training.train import DrumTask, Mixes, TrainConfig
 
@@ -61,7 +62,7 @@ def restore(model: Path, config: TrainConfig) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def measure(network: nn.Module, batches: Any) -> None:
+def measure(network: DrumNet, batches: Iterable[Tensor]) -> None:
     """Give every normalisation the statistics of what it hears, and a scale and shift that undo them.
 
     Parameters
