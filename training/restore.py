@@ -11,7 +11,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def restore(model: Path, config: TrainConfig) -> dict[str, Any]:
         task.network.load_state_dict(network.state_dict())
     except RuntimeError as error:
         raise ValueError(f"{model}: not the network of the configuration ({error})") from None
-    data = Mixes(config)
+    data = Mixes(replace(config, valid=()))
     data.setup("fit")
     measure(task.network.eval(), (batch["frames"] for batch in itertools.islice(data.train, BATCHES)))
     return {
