@@ -40,7 +40,6 @@ midi "$material/midi/gmd" train4-gmd --split train --chunks 1 --soundfont-drums 
 midi data/midi/patterns-train2 train4-patterns --split train --soundfont-drums 0 --machines .75 --percussion .3 --chunks 2 --seed $((25 + more))
 python labelgen/multitrack.py "$stems" --tracks checkpoints/released/tracks.csv --licence CC0 --out data/chunks/train-stems
 python labelgen/drumless.py data/speech/manifest.csv --split train --out data/chunks/train-speech
-python labelgen/noises.py --count 12 --out data/chunks/train-noises
 fonts=$avl
 midi "$material/midi/gmd" train3-avl --split train --chunks 2 --soundfont-drums 1 --seed $((23 + more))
 rooms=data/chunks/train-rooms
