@@ -55,8 +55,10 @@ for rate in given["rates"]:
     mel = _dsp.LogMel(hop / rate, rate, given[f"window{rate}"], given[f"filters{rate}"], float(given["floor"]))
     for start in range(0, len(samples), hop):
         mel.process(samples[start : start + hop], out)
+    expectation = _dsp.Expectation(hits.size, 2, 20, 800, 300, 500, 20)
     picker = _dsp.PeakPicker([0.4] * hits.size, [5] * hits.size, 3)
     for activations in given["activations"]:
+        expectation.process(activations, activations)
         picker.process(activations, hits, 1 - activations)
 """
 
@@ -112,7 +114,7 @@ def count(source: Path = SOURCE) -> dict[str, float]:
             number, owner, method = found.groups()
             kernel = f"{owner}.{method}"
             counts[kernel] = counts.get(kernel, 0) + int(number.replace(",", "")) / (len(RATES) * HOPS)
-    if not {"LogMel", "PeakPicker"} <= totals(counts).keys():
+    if not {"LogMel", "Expectation", "PeakPicker"} <= totals(counts).keys():
         raise CannotCountError(f"callgrind saw no kernels of {source}; were they renamed?")
     return counts
 

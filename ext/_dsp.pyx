@@ -1,19 +1,22 @@
 """The compiled ends of the signal path: samples to log-mel frames, activations to hits.
 
 Arrays are float32, samples mono with full scale 1. Nothing is allocated after construction, and no kernel
-needs the GIL. `dance.features` and `dance.peaks` make these classes from a spec.
+needs the GIL. `dance.features`, `dance.expectation` and `dance.peaks` make these
+classes from a spec.
 
 Contents
 --------
 LogMel
     Framing, window, FFT, mel bands and logarithm in one pass over a stream cut into any blocks.
+Expectation
+    Activations weighed by what repeats: where a hit surprises, it needs more proof.
 PeakPicker
     Which frames are hits, decided without looking ahead.
 """
 
 import numpy as np
 
-from libc.math cimport fabsf, floor, logf
+from libc.math cimport expf, fabsf, floor, logf, sqrtf
 from libc.string cimport memmove
 
 
@@ -431,6 +434,241 @@ cdef class LogMel:
 def _parts(values):
     """Return complex `values` as float32, real parts first."""
     return np.concatenate([values.real, values.imag]).astype(np.float32)
+
+
+# --- Expectation ---
+
+
+cdef enum:
+    SPREAD = 5  # frames over which activations are smoothed, and within which a hit was on time
+    LATE = 2  # frames after which the middle of those is known
+
+cdef float[SPREAD] SMOOTH = [1.0 / 9, 2.0 / 9, 3.0 / 9, 2.0 / 9, 1.0 / 9]
+cdef float FORGOTTEN = 8.0  # exponent below which a lag has no weight
+cdef float UNLIKE = 0.05  # similarity up to which nothing repeats
+cdef float FAINT = 1e-6  # power of activations below which nothing repeats
+cdef float NORMAL = 1e-18  # keeps correlations from becoming denormal numbers in a long silence
+
+
+cdef inline void correlate(
+    Py_ssize_t lags, float now, ConstRestrict before, Restrict products
+) noexcept nogil:
+    """Add one label's share to the product of this frame with each earlier one."""
+    cdef Py_ssize_t j
+    for j in range(lags):
+        products[j] += now * before[j]
+
+
+cdef inline float compare(
+    Py_ssize_t lags,
+    float share,
+    float scale,
+    Restrict products,
+    Restrict correlation,
+    ConstRestrict scales,
+    Restrict similarity,
+) noexcept nogil:
+    """Let the products flow into the running correlations; return the highest similarity, at least 0."""
+    cdef Py_ssize_t j
+    cdef float a = 0, b = 0, c = 0, d = 0
+    for j in range(lags):
+        correlation[j] += share * (products[j] - correlation[j]) + NORMAL
+        products[j] = 0
+        similarity[j] = correlation[j] * (scale * scales[j])
+    for j in range(0, lags, 4):  # LANES
+        a = similarity[j] if similarity[j] > a else a
+        b = similarity[j + 1] if similarity[j + 1] > b else b
+        c = similarity[j + 2] if similarity[j + 2] > c else c
+        d = similarity[j + 3] if similarity[j + 3] > d else d
+    return max(max(a, b), max(c, d))
+
+
+cdef class Expectation:
+    """Activations in, activations out: a hit that surprises where music repeats itself is less probable.
+
+    The activations of late are correlated with those of each lag before; what followed then is expected now, the lags
+    weighing by their similarity as in attention (softmax). `expected` is the mean of activations at these lags, and
+    `certainty` the highest similarity. The log-odds of an activation rise by ``strength * (expected - certainty)``:
+    they stay where what was expected comes and where nothing repeats, and fall for what the repetition does not
+    contain.
+
+    Parameters
+    ----------
+    labels : int
+    strength : float
+        In logits; 0 changes nothing.
+    shortest, longest : int
+        Lags in frames.
+    similar_frames, mean_frames : float
+        Time constants of the correlation, and of the mean that is taken off before.
+    sharpness : float
+        Weight of a lag is exp(sharpness * similarity).
+    """
+
+    cdef readonly Py_ssize_t labels
+    cdef Py_ssize_t shortest, longest, lags, capacity, filled
+    cdef float strength, share, mean_share, sharpness, power
+    cdef float[:, ::1] recent, keys, values
+    cdef float[::1] means, scales, products, correlation, similarity, expected, nothing
+
+    def __cinit__(
+        self,
+        Py_ssize_t labels,
+        double strength,
+        Py_ssize_t shortest,
+        Py_ssize_t longest,
+        double similar_frames,
+        double mean_frames,
+        double sharpness,
+    ):
+        if labels < 1 or not SPREAD < shortest <= longest or not similar_frames > 1 or not mean_frames > 1:
+            raise ValueError(f"need a label, lags of more than {SPREAD} frames and times of more than one")
+        self.labels = labels
+        self.strength = strength
+        self.shortest = shortest
+        self.longest = longest
+        self.lags = longest - shortest + 1
+        self.share = 1 / similar_frames
+        self.mean_share = 1 / mean_frames
+        self.sharpness = sharpness
+        # Lags lie in a row, the longest first; a longer buffer makes moving them back rare.
+        self.capacity = 3 * longest
+        self.recent = np.zeros((SPREAD, labels), np.float32)
+        self.keys = np.zeros((labels, self.capacity), np.float32)
+        self.values = np.zeros((labels, self.capacity), np.float32)
+        self.scales = np.zeros(self.capacity, np.float32)
+        self.means = np.zeros(labels, np.float32)
+        self.expected = np.zeros(labels, np.float32)
+        self.products = np.zeros(self.lags, np.float32)
+        self.correlation = np.zeros(self.lags, np.float32)
+        self.similarity = np.zeros(self.lags + LANES, np.float32)  # filled up to whole registers
+        self.nothing = np.zeros(labels, np.float32)
+        self.reset()
+
+    def reset(self):
+        """Begin a new stream: nothing was heard before."""
+        self.recent[:] = 0.0
+        self.keys[:] = 0.0
+        self.values[:] = 0.0
+        self.scales[:] = 0.0
+        self.means[:] = 0.0
+        self.correlation[:] = 0.0
+        self.power = 0
+        self.filled = self.longest + 1
+
+    def skip(self, long long frames):
+        """Pass over lost frames as if they had been silent, so that what repeats stays in time."""
+        cdef long long frame
+        if frames < 0:
+            raise ValueError("frames must not be negative")
+        for frame in range(min(frames, self.longest)):
+            self._remember(&self.nothing[0])
+            self._expect()
+
+    def process(self, activations, out):
+        """Weigh frame by frame.
+
+        Parameters
+        ----------
+        activations : float32 [frames, labels]
+            Contiguous; 0 to 1.
+        out : float32 [at least frames, labels]
+            Contiguous; may be `activations`.
+
+        Raises
+        ------
+        TypeError
+            If an array is of another type or not contiguous; nothing is converted silently.
+        ValueError
+            If `out` is too small or the number of labels is wrong.
+        """
+        cdef const float[:, ::1] source
+        cdef float[:, ::1] target
+        cdef Py_ssize_t frame
+        try:
+            source = activations
+            target = out
+        except (ValueError, BufferError) as error:
+            raise TypeError(f"need contiguous arrays, float32 [frames, labels]: {error}") from None
+        if source is None or target is None:
+            raise TypeError("need arrays, not None")
+        if not source.shape[1] == target.shape[1] == self.labels or target.shape[0] < source.shape[0]:
+            raise ValueError(f"need activations and as large an out for {self.labels} labels")
+        if self.strength == 0:
+            if source.shape[0]:
+                memmove(&target[0, 0], &source[0, 0], source.shape[0] * self.labels * sizeof(float))
+            return
+        for frame in range(source.shape[0]):
+            self._step(&source[frame, 0], &target[frame, 0])
+
+    cdef void _step(self, const float* activation, float* out) noexcept nogil:
+        cdef Py_ssize_t label
+        cdef float certainty, odds
+        self._remember(activation)
+        certainty = self._expect()
+        for label in range(self.labels):
+            odds = expf(self.strength * (certainty - self.expected[label]))
+            out[label] = activation[label] / (activation[label] + (1 - activation[label]) * odds)
+
+    cdef void _remember(self, const float* activation) noexcept nogil:
+        """Store the frame that is the middle of the last ones now, and correlate it with those before it."""
+        cdef Py_ssize_t label, i, first
+        cdef float smooth, highest, power = 0
+        if self.filled == self.capacity:
+            first = self.capacity - self.longest - 1
+            for label in range(self.labels):
+                memmove(&self.keys[label, 0], &self.keys[label, first], (self.longest + 1) * sizeof(float))
+                memmove(&self.values[label, 0], &self.values[label, first], (self.longest + 1) * sizeof(float))
+            memmove(&self.scales[0], &self.scales[first], (self.longest + 1) * sizeof(float))
+            self.filled = self.longest + 1
+        first = self.filled - self.longest
+        for label in range(self.labels):
+            smooth = highest = 0
+            for i in range(SPREAD):
+                if i < SPREAD - 1:
+                    self.recent[i, label] = self.recent[i + 1, label]
+                else:
+                    self.recent[i, label] = activation[label]
+                smooth += SMOOTH[i] * self.recent[i, label]
+                highest = self.recent[i, label] if self.recent[i, label] > highest else highest
+            self.means[label] += self.mean_share * (smooth - self.means[label])
+            smooth -= self.means[label]
+            power += smooth * smooth
+            self.keys[label, self.filled] = smooth
+            self.values[label, self.filled] = highest
+            correlate(self.lags, smooth, &self.keys[label, first], &self.products[0])
+        self.power += self.share * (power - self.power)
+        self.scales[self.filled] = 1 / sqrtf(self.power + FAINT)
+        self.filled += 1
+
+    cdef float _expect(self) noexcept nogil:
+        """Set what is expected of the newest frame; return how certain that is."""
+        cdef Py_ssize_t label, j, first = self.filled - 1 - self.longest
+        cdef float weight, total = 0
+        cdef float best = compare(
+            self.lags,
+            self.share,
+            self.scales[self.filled - 1],
+            &self.products[0],
+            &self.correlation[0],
+            &self.scales[first],
+            &self.similarity[0],
+        )
+        cdef float least = best - FORGOTTEN / self.sharpness
+        for label in range(self.labels):
+            self.expected[label] = 0
+        if best < UNLIKE:
+            return 0
+        first += LATE  # the newest frame is that many later than the one stored last
+        for j in range(self.lags):
+            if self.similarity[j] >= least:
+                weight = expf(self.sharpness * (self.similarity[j] - best))
+                total += weight
+                for label in range(self.labels):
+                    self.expected[label] += weight * self.values[label, first + j]
+        for label in range(self.labels):
+            self.expected[label] /= total
+        return best
 
 
 # --- PeakPicker ---

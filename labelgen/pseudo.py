@@ -23,6 +23,7 @@ import torch
 from scipy.ndimage import maximum_filter1d
 
 from dance.errors import SpecError
+from dance.expectation import weighed
 from dance.features import log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
@@ -127,7 +128,8 @@ class Teachers:
         frames = np.pad(frames, ((0, self._wait), (0, 0)), constant_values=frames.min(initial=0.0))
         onset, velocity = np.mean([self._answers(k, frames) for k in range(len(self.networks))], axis=0)
         hits = np.zeros(onset.shape, np.uint8)
-        PeakPicker(self._together).process(np.ascontiguousarray(onset), hits)
+        onset = weighed(self.spec, onset)
+        PeakPicker(self._together).process(onset, hits)
         perhaps = (onset >= self._doubt) & ~maximum_filter1d(hits, 2 * NEAR + 1, axis=0).astype(bool)
         at, columns = np.nonzero((hits > 0) | perhaps)
         ends = np.array([self.spec.features.frame_end(k, RATE) / RATE for k in range(len(onset))])

@@ -4,6 +4,9 @@ For each label the threshold with the best F (or F-beta) within +-50 ms on the g
 the model is judged on; then the median distance from attack to report, so that `Event.time` is the
 audible attack. Mixes whose drums lie deeper than --balance dB below the music are left out, and so are hits that
 drown in other drums (`labelgen.prominence`): both would pull thresholds down.
+
+With --expectation, activations are weighed by what repeats from then on (`dance.expectation`), and thresholds are
+chosen for that.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import onnx
 import soundfile as sf
 from tqdm import tqdm
 
+from dance.expectation import weighed
 from dance.features import log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
@@ -34,16 +38,21 @@ GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
 Activations = npt.NDArray[np.float32]
 
 
-def activations(network: Network, samples: npt.NDArray[np.float32], rate: int, whole: TCN | None = None) -> Activations:
-    """Return onset activations [frames, labels] of a recording: at once by `whole`, the same network, else in steps."""
-    frames = log_mel(samples, network.spec.features, rate)
+def activations(
+    network: Network, spec: ModelSpec, samples: npt.NDArray[np.float32], rate: int, whole: TCN | None = None
+) -> Activations:
+    """Return onset activations [frames, labels] of a recording, weighed as `spec` says.
+
+    The network hears it in steps, or at once where `whole` is the same network.
+    """
+    frames = log_mel(samples, spec.features, rate)
     if whole is not None:
-        return np.ascontiguousarray(hear(whole, frames)[0])
+        return weighed(spec, hear(whole, frames)[0])
     network.reset()
-    result = np.empty((len(frames), len(network.spec.labels)), np.float32)
+    result = np.empty((len(frames), len(spec.labels)), np.float32)
     for row, frame in zip(result, frames, strict=True):
         row[:] = network.step(frame)[0].reshape(-1)
-    return result
+    return weighed(spec, result)
 
 
 def picked(spec: ModelSpec, onsets: Activations) -> list[list[int]]:
@@ -109,9 +118,9 @@ def calibrate(
 
 
 def load_tracks(
-    network: Network, sets: Sequence[Path], balance: float, limit: int, whole: TCN | None = None
+    network: Network, spec: ModelSpec, sets: Sequence[Path], balance: float, limit: int, whole: TCN | None = None
 ) -> list[tuple[Activations, list[Label], int]]:
-    """Run the network over the mixes of chunk sets."""
+    """Run the network over the mixes of chunk sets, its activations weighed as `spec` says."""
     tracks = []
     for folder in sets:
         chunks = Manifest(folder).chunks()
@@ -124,7 +133,7 @@ def load_tracks(
         for chunk in tqdm(kept, desc=folder.name, unit="chunk"):
             samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
             labels = layered(read_labels(folder / f"{chunk.name}.tsv"))
-            tracks.append((activations(network, samples, rate, whole), labels, rate))
+            tracks.append((activations(network, spec, samples, rate, whole), labels, rate))
     return tracks
 
 
@@ -141,6 +150,8 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="write here instead of in place")
     add("--only", nargs="+", default=[], metavar="LABEL", help="calibrate only these, keep the others")
     add("--beta", type=float, default=1.0, help="weight of recall against precision (default: %(default)s)")
+    add("--expectation", type=float, metavar="LOGITS",
+        help="how much what repeats weighs, 0: nothing (default: as the model has it)")  # fmt: skip
     add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
     add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
     return result
@@ -151,7 +162,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         network = Network(args.model)
-        tracks = load_tracks(network, args.sets, args.balance, args.limit, restored(args.model))
+        given = network.spec
+        if args.expectation is not None:
+            given = replace(given, expectation=args.expectation)
+        tracks = load_tracks(network, given, args.sets, args.balance, args.limit, restored(args.model))
     except (OSError, ValueError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2
@@ -159,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         print(f"calibrate: the model has no label {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    spec, chosen = calibrate(network.spec, tracks, args.only, args.beta)
+    spec, chosen = calibrate(given, tracks, args.only, args.beta)
     model = onnx.load(args.model)
     write_spec(model, spec)
     target = args.out or args.model

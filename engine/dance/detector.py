@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import SpecError
 from .events import Event
+from .expectation import Expectation
 from .features import LogMel
 from .loudness import SPAN, Loudness
 from .network import Network
@@ -90,6 +91,7 @@ class Detector:
         self._features = LogMel(spec.features, sample_rate)
         settings = settings or Settings()
         self._settings = settings if sensitivity is None else settings.with_sensitivity(sensitivity, spec.labels)
+        self._expectation = Expectation(spec)
         self._picker = PeakPicker(spec, self._settings)
         self._loudness = Loudness(spec)
         self._limits = np.array(thresholds(spec, self._settings), np.float32)
@@ -221,12 +223,15 @@ class Detector:
         """Pass over `n` lost samples: the clock moves on, and no hit is reported among them."""
         if self._flushed:
             raise RuntimeError("the stream has ended; call reset() to begin a new one")
-        self._picker.skip(self._features.skip(n))
+        frames = self._features.skip(n)
+        self._expectation.skip(frames)
+        self._picker.skip(frames)
 
     def reset(self) -> None:
         """Begin a new stream, exactly as a new detector with the same settings would."""
         self._features.reset()
         self._network.reset()
+        self._expectation.reset()
         self._picker.reset()
         self._loudness.reset()
         self._above.fill(False)
@@ -242,6 +247,7 @@ class Detector:
             count = self._features.process(samples[start : start + _CHUNK], self._new)
             for frame in range(count):
                 onset, velocity = self._network.step(self._new[frame])
+                self._expectation.process(onset, onset)
                 if self.observer:
                     self.observer(first + frame, self._new[frame], onset[0])
                 self._above, self._before = self._before, self._above

@@ -89,6 +89,9 @@ class ModelSpec:
         delay plus the measured bias. `Event.sample` is the frame's end minus this.
     presence_seconds : float
         Time constant of the decay of presence.
+    expectation : float
+        How much an activation is weighed by what repeats, in logits (`dance.expectation`); 0: not at all, as in
+        files that do not say.
     """
 
     name: str
@@ -101,6 +104,7 @@ class ModelSpec:
     attack_offset_seconds: tuple[float, ...]
     maximum_seconds: float = 0.03
     presence_seconds: float = 0.15
+    expectation: float = 0.0
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -117,6 +121,8 @@ class ModelSpec:
             raise SpecError("sample_rates must be given, each at least twice f_max")
         if self.presence_seconds <= 0 or self.maximum_seconds < 0:
             raise SpecError("presence_seconds must be positive and maximum_seconds not negative")
+        if not 0 <= self.expectation < math.inf:
+            raise SpecError("expectation must not be negative")
 
     def to_json(self) -> str:
         """Return the spec as JSON, as stored in the model file."""
@@ -137,6 +143,7 @@ class ModelSpec:
             raise SpecError(f"the model's description is not JSON: {error}") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise SpecError(f"the model's description is not of format {FORMAT}; export it again")
+        values.setdefault("expectation", 0.0)  # models of before it was known
         features = values.pop("features", None)
         try:
             spec = FeatureSpec(**_checked(FeatureSpec, features, set()))

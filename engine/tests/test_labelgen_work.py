@@ -1,6 +1,7 @@
 """Work at the scale of a library: resumable, one bad unit costs one line, the same on a Dask cluster."""
 
 import argparse
+import contextlib
 import ctypes
 import errno
 import json
@@ -229,24 +230,35 @@ def names(folder):
 def test_killed_ten_times_and_still_the_same(library, uninterrupted, tmp_path):
     out = tmp_path / "set"
     half_written = kills = 0
+
+    def partial(before):
+        return any(name.endswith(".part") for name in names(out) - before)
+
     for number in range(10):
         before = names(out)
-        # only the parent, as a careless user or the system would
-        with subprocess.Popen(command(library, out, "--jobs", "1"), stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            command(library, out, "--jobs", "1"), stderr=subprocess.DEVNULL, start_new_session=True
+        ) as process:
             while process.poll() is None:
-                new = names(out) - before
-                if any(name.endswith(".part") for name in new) and len(new) > number % 4:
-                    break
+                if partial(before) and len(names(out) - before) > number % 4:
+                    os.killpg(process.pid, signal.SIGSTOP)  # all of them, to be sure that the file is still half
+                    time.sleep(0.02)
+                    if partial(before):
+                        half_written += 1
+                        break
+                    os.killpg(process.pid, signal.SIGCONT)
                 time.sleep(0.0005)
-            process.kill()
+            process.kill()  # only the parent, as a careless user or the system would
+            process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGCONT)
         kills += process.returncode == -signal.SIGKILL
-        half_written += any(name.endswith(".part") for name in names(out))
         listed = {c.name for c in Manifest(out).chunks()}
         for name in listed:
             for suffix in ("flac", "drums.flac", "backing.flac", "tsv"):
                 file = f"{name}.{suffix}"
                 assert (out / file).read_bytes() == uninterrupted[0][file]
-    assert kills == 10 and half_written > 0 and listed
+    assert kills == half_written == 10 and listed
     assert subprocess.run(command(library, out, "--jobs", "1"), stderr=subprocess.DEVNULL).returncode == 0
     files, lines = state(out)
     assert sorted(files) == sorted(uninterrupted[0])

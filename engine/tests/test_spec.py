@@ -15,6 +15,12 @@ def test_json_round_trip():
     assert ModelSpec.from_json(spec.to_json()) == spec
 
 
+def test_files_that_do_not_name_the_expectation_have_none():
+    values = json.loads(replace(SPEC, expectation=2.0).to_json())
+    del values["expectation"]
+    assert ModelSpec.from_json(json.dumps(values)) == SPEC
+
+
 def change(**values):
     return json.dumps({**json.loads(SPEC.to_json()), **values})
 
@@ -51,6 +57,8 @@ def test_unknown_json(text):
         {"sample_rates": (44100, 22050)},
         {"presence_seconds": 0.0},
         {"maximum_seconds": -1.0},
+        {"expectation": -1.0},
+        {"expectation": float("inf")},
     ],
 )
 def test_wrong_model_spec(values):

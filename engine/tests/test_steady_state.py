@@ -61,11 +61,14 @@ def measure(block, blocks):
     for number in range(1000):
         block(number)
     state()
-    before = state()
-    for number in range(1000, 1000 + blocks):
-        block(number)
-    after = state()
-    print(json.dumps([b - a for a, b in zip(before, after)]))
+    stretches = []
+    for start in (1000, 1000 + blocks):
+        before = state()
+        for number in range(start, start + blocks):
+            block(number)
+        stretches.append([b - a for a, b in zip(before, state())])
+    # what grows does so in both; Python and libraries now and then set something aside once
+    print(json.dumps([min(growth) for growth in zip(*stretches)]))
 """
 
 LOG_MEL = """
@@ -81,6 +84,18 @@ def block(number):
     if number % 50 == 0:
         mel.process(whole, long)  # long enough to give the GIL away
         mel.skip(100)
+"""
+
+EXPECTATION = """
+from dance import _dsp
+expectation = _dsp.Expectation(5, 2.0, 20, 800, 300, 500, 20)
+activations = (0.5 + 0.5 * np.sin(np.arange(60, dtype=np.float32)).reshape(12, 1, 5)).astype(np.float32)
+frames, out = list(activations), np.empty((1, 5), np.float32)
+
+def block(number):
+    expectation.process(frames[number % 12], out)
+    if number % 50 == 0:
+        expectation.skip(2)
 """
 
 PEAK_PICKER = """
@@ -122,7 +137,7 @@ def block(number):
 assert any(detector.process(song[start : start + 256]) for start in starts), "events must be among what is measured"
 """
 
-COMPILED = {"LogMel": LOG_MEL, "PeakPicker": PEAK_PICKER, "Ring": RING}
+COMPILED = {"LogMel": LOG_MEL, "Expectation": EXPECTATION, "PeakPicker": PEAK_PICKER, "Ring": RING}
 
 MISTAKES = {
     "calls": "libc.free(libc.malloc(64))",

@@ -1,0 +1,56 @@
+"""What the last bars make us expect, and how that moves onset activations.
+
+Most music repeats itself after a beat, a bar or two. A network that sees three seconds knows what a hit sounds like,
+but not that this song has its snare on every second beat. Here each activation is weighed by what followed the same
+rhythm before: nothing is added where music repeats as expected, but what breaks the pattern needs more proof. It costs
+no delay, since only the past is asked.
+
+Contents
+--------
+Expectation, weighed
+"""
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _dsp
+from .spec import ModelSpec
+
+_SHORTEST, _LONGEST = 0.2, 8.0  # seconds: from a note of a fast song to four bars at 120 beats a minute
+_SIMILAR, _MEAN = 3.0, 5.0  # seconds: how long it listens for repetition, and the mean that does not count as such
+_SHARPNESS = 20.0
+
+
+class Expectation(_dsp.Expectation):
+    """Weighs activations by what repeats; see `dance._dsp.Expectation` for the method and the other methods.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Its `expectation` says how much: 0 leaves activations as they are.
+    """
+
+    def __new__(cls, spec: ModelSpec) -> Self:
+        """Turn seconds into frames, and set buffers aside."""
+        hop = spec.features.hop_seconds
+        shortest, longest = round(_SHORTEST / hop), round(_LONGEST / hop)
+        return super().__new__(
+            cls, len(spec.labels), spec.expectation, shortest, longest, _SIMILAR / hop, _MEAN / hop, _SHARPNESS
+        )
+
+
+def weighed(spec: ModelSpec, onsets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the activations of a whole recording as a `Detector` decides on them.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    onsets : float32 [frames, labels]
+        What the network says.
+    """
+    onsets = np.ascontiguousarray(onsets)
+    out = np.empty_like(onsets)
+    Expectation(spec).process(onsets, out)
+    return out
