@@ -28,6 +28,7 @@ SONG = ROOT / "data" / "demo" / "song.ogg"
 STAGES = {
     "test_log_mel": "LogMel.process",
     "test_network": "Network.step",
+    "test_expectation": "Expectation.process",
     "test_peak_picker": "PeakPicker.process",
     "test_detector": "Detector.process (all)",
     "test_detector_at_live_pace": "the same at live pace",

@@ -18,6 +18,7 @@ import soxr
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from dance.detector import Detector
+from dance.expectation import Expectation
 from dance.features import LogMel, log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
@@ -69,6 +70,16 @@ def test_network(benchmark: BenchmarkFixture, network: Network, rate: int, frame
     """A frame to activations."""
     network.reset()
     measure(benchmark, network.step, list(frames), rate, round(network.spec.features.hop_seconds * rate))
+
+
+def test_expectation(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:
+    """Activations, weighed by what repeats."""
+    network.reset()
+    activations = [network.step(frame)[0].copy() for frame in frames]
+    out = np.empty_like(activations[0])
+    expectation = Expectation(network.spec)
+    hop = round(network.spec.features.hop_seconds * rate)
+    measure(benchmark, lambda onset: expectation.process(onset, out), activations, rate, hop)
 
 
 def test_peak_picker(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:

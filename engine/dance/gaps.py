@@ -49,6 +49,8 @@ class Gaps:
     def missing(self, now: float) -> int:
         """Return how many samples are missing before those that have not been read yet; the reader's thread."""
         least = self._least
+        if self.undecided(now):
+            return 0
         if self._resumed is not None:
             self._resumed = None
             missing = max(round((least - self._usual) * self._rate), 0)

@@ -261,9 +261,9 @@ class Microphone(Source):
 
     def _on_audio(self, data: bytes, frames: int, times: Mapping[str, float], status: int) -> tuple[None, int]:
         """Take a period from PortAudio's thread: nothing here may wait."""
-        self._ring.write_interleaved(data, self.channels)
         self._heard = monotonic()
-        self._gaps.arrived(frames, self._heard)
+        self._gaps.arrived(frames, self._heard)  # before its samples, or they would be read without the gap
+        self._ring.write_interleaved(data, self.channels)
         if status & self._overflow:
             self.overflows += 1
         if self._news.locked():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -220,16 +221,18 @@ def test_play_without_matplotlib_leaves_the_list(tmp_path: Path, wav: Path) -> N
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["drums.tsv"]
 
 
-def on_terminal(*arguments: object, interrupt_at: bytes = b"", **environment: str) -> tuple[int, str]:
-    """Run the command on a terminal, interrupt it when it shows something; return code and output."""
+def on_terminal(
+    *arguments: object, interrupt_at: bytes = b"", stdout: IO[str] | None = None, **environment: str
+) -> tuple[int, str]:
+    """Run the command on a terminal, interrupt it when it shows something; return code and what is seen there."""
     path = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), str(ROOT / "engine")]))
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "dance", *map(str, arguments)],
         stdin=theirs,
-        stdout=theirs,
+        stdout=stdout or theirs,
         stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": path},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "60", "PYTHONPATH": path},
     )
     os.close(theirs)
     output = b""
@@ -266,7 +269,16 @@ def test_transcribe_on_a_terminal_shows_progress(tmp_path: Path) -> None:
     code, text = on_terminal("transcribe", tmp_path / "a.wav", "--out", tmp_path, "--model", tiny())
     assert code == 0
     assert "━" in text
-    assert "x real time" in text
+    assert re.search(r"a\.wav -> .*a\.tsv: \d+ events, \d+ x real time", text)  # in one line, however narrow
+
+
+def test_transcribe_into_a_file_still_shows_progress(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", drums(60.0), 44100)
+    with (tmp_path / "list").open("w") as out:
+        code, text = on_terminal("transcribe", tmp_path / "a.wav", "--out", tmp_path, "--model", tiny(), stdout=out)
+    assert code == 0
+    assert "━" in text and "real time" not in text
+    assert "x real time" in (tmp_path / "list").read_text()
 
 
 def test_ctrl_c_ends_with_the_figures_and_code_130() -> None:

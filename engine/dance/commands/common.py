@@ -154,7 +154,9 @@ def progress(files: int) -> Iterator[Callable[[str, float], None]]:
         except ImportError:
             pass
         else:
-            with Progress(console=Console(stderr=True), transient=True) as bar:
+            # results go above the bar if both are on the terminal, in lines as they are, and else where they belong
+            console = Console(stderr=True, soft_wrap=True)
+            with Progress(console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
                 task = bar.add_task("", total=files)
                 yield lambda file, done: bar.update(task, description=Path(file).name, completed=done)
             return
