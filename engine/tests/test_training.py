@@ -10,6 +10,7 @@ import studio
 
 from dance import Detector, FeatureSpec, ModelSpec
 from dance.features import log_mel
+from dance.network import Network
 
 torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning")
@@ -66,6 +67,22 @@ def model(run, chunks):
     assert export.main(arguments) == 0
     assert calibrate.main([str(path), str(chunks)]) == 0
     return path
+
+
+def test_calibration_hears_what_the_engine_decides_on(model, chunks, tmp_path):
+    path = tmp_path / "expecting.onnx"
+    arguments = [str(model), str(chunks), "--out", str(path), "--expectation", "2"]
+    assert calibrate.main(arguments) == 0
+    detector = Detector.load(path, sample_rate=44100)
+    assert (Network(model).spec.expectation, detector.spec.expectation) == (0, 2)
+    seen = []
+    detector.observer = lambda frame, features, onsets: seen.append(onsets.copy())
+    first = sorted(Manifest(chunks).chunks(), key=lambda c: c.name)[0]
+    samples, rate = sf.read(chunks / f"{first.name}.flac", dtype="float32")
+    detector.process(samples)
+    for whole in (None, restored(path)):
+        onsets = calibrate.activations(Network(path), detector.spec, samples, rate, whole)
+        np.testing.assert_allclose(onsets, seen, atol=1e-4)
 
 
 def test_features_are_the_engines_and_labels_lie_in_their_frame(chunks):
