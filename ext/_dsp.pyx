@@ -622,13 +622,11 @@ cdef class Expectation:
             memmove(&self.scales[0], &self.scales[first], (self.longest + 1) * sizeof(float))
             self.filled = self.longest + 1
         first = self.filled - self.longest
+        memmove(&self.recent[0, 0], &self.recent[1, 0], (SPREAD - 1) * self.labels * sizeof(float))
         for label in range(self.labels):
+            self.recent[SPREAD - 1, label] = activation[label]
             smooth = highest = 0
             for i in range(SPREAD):
-                if i < SPREAD - 1:
-                    self.recent[i, label] = self.recent[i + 1, label]
-                else:
-                    self.recent[i, label] = activation[label]
                 smooth += SMOOTH[i] * self.recent[i, label]
                 highest = self.recent[i, label] if self.recent[i, label] > highest else highest
             self.means[label] += self.mean_share * (smooth - self.means[label])
