@@ -446,6 +446,7 @@ cdef enum:
 cdef float[SPREAD] SMOOTH = [1.0 / 9, 2.0 / 9, 3.0 / 9, 2.0 / 9, 1.0 / 9]
 cdef float FORGOTTEN = 8.0  # exponent below which a lag has no weight
 cdef float UNLIKE = 0.05  # similarity up to which nothing repeats
+cdef float DOUBT = 0.4  # certainty of expecting nothing where little repeats
 cdef float FAINT = 1e-6  # power of activations below which nothing repeats
 cdef float NORMAL = 1e-18  # keeps correlations from becoming denormal numbers in a long silence
 
@@ -488,9 +489,9 @@ cdef class Expectation:
 
     The activations of late are correlated with those of each lag before; what followed then is expected now, the lags
     weighing by their similarity as in attention (softmax). `expected` is the mean of activations at these lags, and
-    `certainty` the highest similarity. The log-odds of an activation rise by ``strength * (expected - certainty)``:
-    they stay where what was expected comes and where nothing repeats, and fall for what the repetition does not
-    contain.
+    `certainty` the highest similarity, at least `DOUBT`. The log-odds of an activation rise by
+    ``strength * (expected - certainty)``: they stay where what was expected comes, and fall the more for what the
+    repetition does not contain, the more exact it is. Where nothing repeats all fall alike, a little.
 
     Parameters
     ----------
@@ -656,7 +657,7 @@ cdef class Expectation:
         for label in range(self.labels):
             self.expected[label] = 0
         if best < UNLIKE:
-            return 0
+            return DOUBT
         first += LATE  # the newest frame is that many later than the one stored last
         for j in range(self.lags):
             if self.similarity[j] >= least:
@@ -666,7 +667,7 @@ cdef class Expectation:
                     self.expected[label] += weight * self.values[label, first + j]
         for label in range(self.labels):
             self.expected[label] /= total
-        return best
+        return max(best, DOUBT)
 
 
 # --- PeakPicker ---

@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +107,8 @@ SCALES = ((0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 9, 10)
 PROGRESSIONS = ((0, 5, 2, 6), (0, 3, 4, 3), (0, 0, 3, 4), (0, 4, 5, 3), (0, 0, 0, 0), (1, 4, 0, 0))
 
 
-def compose(
-    style: Style, seconds: float, rng: np.random.Generator, free_bass: bool = False
-) -> pretty_midi.PrettyMIDI:
-    """Compose one song in `style`, about `seconds` long; with `free_bass` its bass need not care for the kick."""
+def compose(style: Style, seconds: float, rng: np.random.Generator) -> pretty_midi.PrettyMIDI:
+    """Compose one song in `style`, about `seconds` long."""
     tempo = float(rng.uniform(*style.tempo))
     step = 60 / tempo / 4
     swing = float(rng.uniform(0, style.swing)) * step
@@ -131,7 +128,6 @@ def compose(
     progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
     stab = rng.random(16) < rng.choice([0.12, 0.25, 0.4])
     melody = rng.random(16) < 0.3
-    bassline = bass_line(rng if free_bass else None, style.bass, kept[KICK])
     sections = {note: rng.random(bars // 4 + 1) < 0.9 for note in style.steps}
 
     def add(part: pretty_midi.Instrument, pitch: int, at: float, length: float, velocity: float) -> None:
@@ -158,7 +154,9 @@ def compose(
             if fill and sixteenth >= 12:
                 note = int(rng.choice([SNARE, SNARE, TOM_LOW, TOM_HIGH]))
                 add(drums, note, time, 0.1, 80 + 10 * (sixteenth - 12))
-            if bassline[sixteenth] and rng.random() < 0.85:
+            kick = kept[KICK][sixteenth]
+            plays = {"kick": kick, "off": sixteenth % 4 == 2, "walk": sixteenth % 2 == 0}[style.bass]
+            if plays and rng.random() < 0.85:
                 octave = 12 * int(style.bass == "off" and rng.random() < 0.3)
                 add(
                     bass,
@@ -180,21 +178,6 @@ def compose(
     return midi
 
 
-def bass_line(rng: np.random.Generator | None, manner: str, kick: np.ndarray) -> np.ndarray:
-    """Return in which sixteenths of a bar the bass plays: in this manner, or in one drawn from `rng`.
-
-    Where bass and kick always come together, what is learned is that low notes are kicks. Half of the drawn lines have
-    nothing to do with the kick, or avoid it.
-    """
-    steps = np.arange(16)
-    lines = {"kick": kick, "off": steps % 4 == 2, "walk": steps % 2 == 0}
-    if rng is not None:
-        own = rng.random(16) < rng.uniform(0.2, 0.6)
-        lines |= {"own": own, "against": ~kick & (own | (steps % 4 == 2)), "sixteenths": ~kick | own}
-        manner = str(rng.choice(list(lines)))
-    return lines[manner]
-
-
 def chances(text: str) -> np.ndarray:
     """Return sixteen probabilities from sixteen digits."""
     return np.array([int(c) for c in text]) / 9
@@ -209,14 +192,12 @@ def parser() -> argparse.ArgumentParser:
         "styles: " + ", ".join(STYLES),
     )
     add_song_options(result, Path("data/midi/patterns"), 60.0)
-    result.add_argument("--free-bass", action="store_true", help="basses that need not play with the kick")
     return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    args = parser().parse_args(argv)
-    write_songs(args, STYLES, partial(compose, free_bass=args.free_bass))
+    write_songs(parser().parse_args(argv), STYLES, compose)
     return 0
 
 
