@@ -21,6 +21,7 @@ from .spec import ModelSpec
 _SHORTEST, _LONGEST = 0.2, 8.0  # seconds: from a note of a fast song to four bars at 120 beats a minute
 _SIMILAR, _MEAN = 3.0, 5.0  # seconds: how long it listens for repetition, and the mean that does not count as such
 _SHARPNESS = 20.0
+_LEAST = 6  # frames: a lag must be longer than the smoothing
 
 
 class Expectation(_dsp.Expectation):
@@ -35,7 +36,7 @@ class Expectation(_dsp.Expectation):
     def __new__(cls, spec: ModelSpec) -> Self:
         """Turn seconds into frames, and set buffers aside."""
         hop = spec.features.hop_seconds
-        shortest, longest = round(_SHORTEST / hop), round(_LONGEST / hop)
+        shortest, longest = max(round(_SHORTEST / hop), _LEAST), round(_LONGEST / hop)
         return super().__new__(
             cls, len(spec.labels), spec.expectation, shortest, longest, _SIMILAR / hop, _MEAN / hop, _SHARPNESS
         )

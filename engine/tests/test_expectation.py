@@ -65,6 +65,13 @@ def test_without_strength_nothing_changes():
     np.testing.assert_array_equal(weighed(tiny_model.SPEC, onsets), onsets)
 
 
+@pytest.mark.parametrize("hop", [0.002, 0.042])
+def test_any_hop_will_do(hop):
+    spec = replace(SPEC, features=replace(SPEC.features, hop_seconds=hop))
+    found = weighed(spec, rhythm(5.0))
+    assert np.isfinite(found).all() and 0 <= found.min() < 0.1 and 0.5 < found.max() <= 1
+
+
 def test_what_breaks_the_pattern_needs_more_proof():
     onsets = rhythm(20.0)
     place = 10 + 32 * BEAT + BEAT // 2  # between two beats
