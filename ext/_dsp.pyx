@@ -507,7 +507,7 @@ cdef class Expectation:
     """
 
     cdef readonly Py_ssize_t labels
-    cdef Py_ssize_t shortest, longest, lags, capacity, filled
+    cdef Py_ssize_t longest, lags, capacity, filled
     cdef float strength, share, mean_share, sharpness, power
     cdef float[:, ::1] recent, keys, values
     cdef float[::1] means, scales, products, correlation, similarity, expected, nothing
@@ -526,7 +526,6 @@ cdef class Expectation:
             raise ValueError(f"need a label, lags of more than {SPREAD} frames and times of more than one")
         self.labels = labels
         self.strength = strength
-        self.shortest = shortest
         self.longest = longest
         self.lags = longest - shortest + 1
         self.share = 1 / similar_frames
@@ -562,9 +561,10 @@ cdef class Expectation:
         cdef long long frame
         if frames < 0:
             raise ValueError("frames must not be negative")
+        if self.strength == 0:
+            return
         for frame in range(min(frames, self.longest)):
             self._remember(&self.nothing[0])
-            self._expect()
 
     def process(self, activations, out):
         """Weigh frame by frame.
@@ -605,14 +605,13 @@ cdef class Expectation:
     cdef void _step(self, const float* activation, float* out) noexcept nogil:
         cdef Py_ssize_t label
         cdef float certainty, odds
-        self._remember(activation)
-        certainty = self._expect()
+        certainty = self._expect(self._remember(activation))
         for label in range(self.labels):
             odds = expf(self.strength * (certainty - self.expected[label]))
             out[label] = activation[label] / (activation[label] + (1 - activation[label]) * odds)
 
-    cdef void _remember(self, const float* activation) noexcept nogil:
-        """Store the frame that is the middle of the last ones now, and correlate it with those before it."""
+    cdef float _remember(self, const float* activation) noexcept nogil:
+        """Store the frame that is the middle of the last ones now; return how well some lag resembles it."""
         cdef Py_ssize_t label, i, first
         cdef float smooth, highest, power = 0
         if self.filled == self.capacity:
@@ -639,12 +638,7 @@ cdef class Expectation:
         self.power += self.share * (power - self.power)
         self.scales[self.filled] = 1 / sqrtf(self.power + FAINT)
         self.filled += 1
-
-    cdef float _expect(self) noexcept nogil:
-        """Set what is expected of the newest frame; return how certain that is."""
-        cdef Py_ssize_t label, j, first = self.filled - 1 - self.longest
-        cdef float weight, total = 0
-        cdef float best = compare(
+        return compare(
             self.lags,
             self.share,
             self.scales[self.filled - 1],
@@ -653,12 +647,16 @@ cdef class Expectation:
             &self.scales[first],
             &self.similarity[0],
         )
-        cdef float least = best - FORGOTTEN / self.sharpness
+
+    cdef float _expect(self, float best) noexcept nogil:
+        """Set what is expected of the newest frame, `best` being the highest similarity; return how certain that is."""
+        # the newest frame is LATE frames later than the one stored last
+        cdef Py_ssize_t label, j, first = self.filled - 1 - self.longest + LATE
+        cdef float weight, total = 0, least = best - FORGOTTEN / self.sharpness
         for label in range(self.labels):
             self.expected[label] = 0
         if best < UNLIKE:
             return DOUBT
-        first += LATE  # the newest frame is that many later than the one stored last
         for j in range(self.lags):
             if self.similarity[j] >= least:
                 weight = expf(self.sharpness * (self.similarity[j] - best))

@@ -49,7 +49,7 @@ class Gaps:
     def missing(self, now: float) -> int:
         """Return how many samples are missing before those that have not been read yet; the reader's thread."""
         least = self._least
-        if self.undecided(now):
+        if self.undecided(now):  # a block came since the reader asked: too soon to judge
             return 0
         if self._resumed is not None:
             self._resumed = None

@@ -16,12 +16,11 @@ KICK, SNARE, HIHAT = range(3)
 BEAT = 50  # frames
 
 
-def rhythm(seconds, *, snares=True):
+def rhythm(seconds):
     """Return activations of a kick on every beat and a snare on every second one, over a low noise."""
     frames = np.random.default_rng(0).uniform(0, 0.05, (round(100 * seconds), 3)).astype(np.float32)
     frames[10::BEAT, KICK] = 0.9
-    if snares:
-        frames[10 + BEAT :: 2 * BEAT, SNARE] = 0.9
+    frames[10 + BEAT :: 2 * BEAT, SNARE] = 0.9
     return frames
 
 
