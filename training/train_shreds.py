@@ -47,7 +47,8 @@ Task, Made = TypeVar("Task"), TypeVar("Made")
 CROP, BATCH = 24, 16  # consecutive shreds, and so many runs of them in a step, half of them from the bank
 SAVE = 250  # steps between checkpoints
 EXAM = 0  # seed of the exam, the same for all classifiers
-VIEWS = (0, -1, 1)  # bands up by which a shred is moved to be heard again: pitches that `augment` has taught
+MOVES = (-1, 1)  # bands by which `augment` moves shreds up: about a semitone
+VIEWS = (0, *MOVES)  # in use each shred is heard at the pitches that were taught, and the mean counts
 SINGLES, VARIED = 0.45, 0.7  # shares of passages: one drum at a time; bent sounds
 MACHINES = 16  # kits made by rule, besides those of the sample packs
 PARITY = 1e-4  # largest difference between torch and the exported file
@@ -193,8 +194,8 @@ def save(data: ShredSet, path: Path) -> None:
 def augment(images: F32, rng: np.random.Generator) -> F32:
     """Change level, tone and pitch of a run of shreds [shreds, 3, frames, bands] a little."""
     inside = images[:, 2:]
-    if rng.random() < 0.3:  # a band up or down: about a semitone
-        images = np.roll(images, int(rng.choice((-1, 1))), axis=3)
+    if rng.random() < 0.3:
+        images = np.roll(images, int(rng.choice(MOVES)), axis=3)
     bands = np.linspace(0, 1, images.shape[3])
     # the track as a whole, and each hit a little: no drummer hits twice the same
     whole = rng.normal(0, 0.2) + _curve(bands, 0.3, 1, rng)
