@@ -28,6 +28,7 @@ SONG = ROOT / "data" / "demo" / "song.ogg"
 STAGES = {
     "test_log_mel": "LogMel.process",
     "test_network": "Network.step",
+    "test_votes": "Votes.process",
     "test_expectation": "Expectation.process",
     "test_peak_picker": "PeakPicker.process",
     "test_detector": "Detector.process (all)",

@@ -39,7 +39,7 @@ ARCHITECTURE = {"x86_64": "-march=x86-64-v2", "aarch64": "-march=armv8-a"}
 
 RATES = (44100, 48000)
 HOPS = 1000
-LABELS = 5
+LABELS, TIMBRE = 5, 48
 
 # Runs under valgrind, so it loads no more than it must.
 DRIVER = """
@@ -55,9 +55,11 @@ for rate in given["rates"]:
     mel = _dsp.LogMel(hop / rate, rate, given[f"window{rate}"], given[f"filters{rate}"], float(given["floor"]))
     for start in range(0, len(samples), hop):
         mel.process(samples[start : start + hop], out)
+    votes = _dsp.Votes(hits.size, given["timbres"].shape[2], 0.6, 8, 256, 100, 3000)
     expectation = _dsp.Expectation(hits.size, 2, 20, 800, 300, 500, 20)
     picker = _dsp.PeakPicker([0.4] * hits.size, [5] * hits.size, 3)
-    for activations in given["activations"]:
+    for activations, timbre in zip(given["activations"], given["timbres"]):
+        votes.process(activations, timbre, activations)
         expectation.process(activations, activations)
         picker.process(activations, hits, 1 - activations)
 """
@@ -114,7 +116,7 @@ def count(source: Path = SOURCE) -> dict[str, float]:
             number, owner, method = found.groups()
             kernel = f"{owner}.{method}"
             counts[kernel] = counts.get(kernel, 0) + int(number.replace(",", "")) / (len(RATES) * HOPS)
-    if not {"LogMel", "Expectation", "PeakPicker"} <= totals(counts).keys():
+    if not {"LogMel", "Votes", "Expectation", "PeakPicker"} <= totals(counts).keys():
         raise CannotCountError(f"callgrind saw no kernels of {source}; were they renamed?")
     return counts
 
@@ -173,6 +175,7 @@ def _given() -> dict[str, np.ndarray]:
         "floor": np.array(spec.floor),
         "rates": np.array(RATES),
         "activations": activations.astype(np.float32)[:, None],
+        "timbres": np.sin(time * np.arange(1, 1 + TIMBRE) / 5).astype(np.float32)[:, None],
     }
     for rate in RATES:
         hop = round(spec.hop_seconds * rate)

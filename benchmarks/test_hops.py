@@ -22,6 +22,7 @@ from dance.expectation import Expectation
 from dance.features import LogMel, log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
+from dance.votes import Votes
 
 RATES = (44100, 48000)
 BLOCKS = (64, 128, 256, "hop", 1024)
@@ -70,6 +71,16 @@ def test_network(benchmark: BenchmarkFixture, network: Network, rate: int, frame
     """A frame to activations."""
     network.reset()
     measure(benchmark, network.step, list(frames), rate, round(network.spec.features.hop_seconds * rate))
+
+
+def test_votes(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:
+    """Activations, weighed by hits that sounded alike."""
+    network.reset()
+    told = [(network.step(frame)[0].copy(), network.timbre.copy()) for frame in frames]
+    out = np.empty_like(told[0][0])
+    votes = Votes(network.spec, network.timbre.size)
+    hop = round(network.spec.features.hop_seconds * rate)
+    measure(benchmark, lambda outputs: votes.process(*outputs, out), told, rate, hop)
 
 
 def test_expectation(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:

@@ -1,13 +1,15 @@
 """The compiled ends of the signal path: samples to log-mel frames, activations to hits.
 
 Arrays are float32, samples mono with full scale 1. Nothing is allocated after construction, and no kernel
-needs the GIL. `dance.features`, `dance.expectation` and `dance.peaks` make these
+needs the GIL. `dance.features`, `dance.votes`, `dance.expectation` and `dance.peaks` make these
 classes from a spec.
 
 Contents
 --------
 LogMel
     Framing, window, FFT, mel bands and logarithm in one pass over a stream cut into any blocks.
+Votes
+    Activations weighed by what hits that sounded alike were taken for.
 Expectation
     Activations weighed by what repeats: where a hit surprises, it needs more proof.
 PeakPicker
@@ -436,6 +438,199 @@ def _parts(values):
     return np.concatenate([values.real, values.imag]).astype(np.float32)
 
 
+cdef inline void accumulate(
+    Py_ssize_t count, float factor, ConstRestrict values, Restrict sums
+) noexcept nogil:
+    """Add one component of a vector times that of each of many others to their products."""
+    cdef Py_ssize_t j
+    for j in range(count):
+        sums[j] += factor * values[j]
+
+
+# --- Votes ---
+
+
+cdef float FAINT_HIT = 0.018  # activation from which something may be a hit: log-odds of -4
+cdef float OUTSPOKEN = 3.0  # log-odds beyond which a vote counts no more
+cdef float WITHDRAWN = 1e-6  # keeps a timbre equal to the mean from being divided by nothing
+
+
+cdef inline float log_odds(float activation) noexcept nogil:
+    """Return the log-odds of an activation, at most `OUTSPOKEN` either way."""
+    cdef float odds
+    if activation <= 0:
+        return -OUTSPOKEN
+    if activation >= 1:
+        return OUTSPOKEN
+    odds = logf(activation / (1 - activation))
+    return max(-OUTSPOKEN, min(OUTSPOKEN, odds))
+
+
+cdef class Votes:
+    """Activations and timbres in, activations out: hits that sound alike are taken for the same drum.
+
+    Every peak of activations, faint ones too, is remembered: its timbre, less the mean of late and scaled to length 1,
+    and the log-odds of its activations. A frame that may be a hit asks them, each weighing by
+    ``exp(sharpness * (cosine - 1))``, and its log-odds move towards their mean. They do by
+    ``strength * weights / (weights + 1)``, so that what nothing resembles stays as it is.
+
+    Parameters
+    ----------
+    labels : int
+    size : int
+        Dimensions of a timbre.
+    strength : float
+        From 0, which changes nothing, to 1: only others count.
+    sharpness : float
+    hits : int
+        How many of the last ones vote.
+    first_frames, mean_frames : float
+        Silent frames before the stream that the mean begins with, and its time constant later on.
+    """
+
+    cdef readonly Py_ssize_t labels, size
+    cdef Py_ssize_t capacity, filled, newest
+    cdef long long frames
+    cdef float strength, sharpness, first_frames, mean_share, before, last
+    cdef float[:, ::1] timbres, odds
+    cdef float[::1] mean, timbre, own, weights, votes
+
+    def __cinit__(
+        self,
+        Py_ssize_t labels,
+        Py_ssize_t size,
+        double strength,
+        double sharpness,
+        Py_ssize_t hits,
+        double first_frames,
+        double mean_frames,
+    ):
+        if labels < 1 or size < 0 or hits < 1 or not 0 <= strength <= 1 or not first_frames >= 0 or not mean_frames > 1:
+            raise ValueError("need a label, a hit, a strength of 0 to 1 and a mean over more than a frame")
+        self.labels = labels
+        self.size = size
+        self.strength = strength if size else 0
+        self.sharpness = sharpness
+        self.capacity = hits
+        self.first_frames = first_frames
+        self.mean_share = 1 / mean_frames
+        # Timbres stand in columns, so that all hits are compared in one component after the other. One column more
+        # takes the newest frame, which may turn out to be a hit.
+        self.timbres = np.zeros((max(size, 1), hits + 1), np.float32)
+        self.odds = np.zeros((labels, hits + 1), np.float32)
+        self.weights = np.zeros(hits + 1, np.float32)
+        self.mean, self.timbre = np.zeros((2, max(size, 1)), np.float32)
+        self.own, self.votes = np.zeros((2, labels), np.float32)
+        self.reset()
+
+    def reset(self):
+        """Begin a new stream: nothing was heard before."""
+        self.mean[:] = 0.0
+        self.frames = self.filled = self.newest = 0
+        self.before = self.last = 0
+
+    def skip(self, long long frames):
+        """Pass over lost frames: who has voted still does, and no peak reaches over the gap."""
+        if frames < 0:
+            raise ValueError("frames must not be negative")
+        self.before = self.last = 0
+
+    def process(self, activations, timbres, out):
+        """Weigh frame by frame.
+
+        Parameters
+        ----------
+        activations : float32 [frames, labels]
+            Contiguous; 0 to 1.
+        timbres : float32 [frames, size]
+            Contiguous.
+        out : float32 [at least frames, labels]
+            Contiguous; may be `activations`.
+
+        Raises
+        ------
+        TypeError
+            If an array is of another type or not contiguous; nothing is converted silently.
+        ValueError
+            If `out` is too small, or the number of labels, of dimensions or of timbres is wrong.
+        """
+        cdef const float[:, ::1] source, sounds
+        cdef float[:, ::1] target
+        cdef Py_ssize_t frame
+        try:
+            source = activations
+            sounds = timbres
+            target = out
+        except (ValueError, BufferError) as error:
+            raise TypeError(f"need contiguous arrays, float32 [frames, labels or size]: {error}") from None
+        if source is None or sounds is None or target is None:
+            raise TypeError("need arrays, not None")
+        if not source.shape[1] == target.shape[1] == self.labels or target.shape[0] < source.shape[0]:
+            raise ValueError(f"need activations and as large an out for {self.labels} labels")
+        if sounds.shape[0] != source.shape[0] or sounds.shape[1] != self.size:
+            raise ValueError(f"need a timbre of {self.size} dimensions for each frame")
+        if self.strength == 0:
+            if source.shape[0]:
+                memmove(&target[0, 0], &source[0, 0], source.shape[0] * self.labels * sizeof(float))
+            return
+        for frame in range(source.shape[0]):
+            self._step(&source[frame, 0], &sounds[frame, 0], &target[frame, 0])
+
+    cdef void _step(self, const float* activation, const float* timbre, float* out) noexcept nogil:
+        cdef Py_ssize_t label, i
+        cdef float share, moved, norm = 0, highest = 0
+        self.frames += 1
+        share = max(1 / (self.frames + self.first_frames), self.mean_share)
+        for i in range(self.size):
+            self.mean[i] += share * (timbre[i] - self.mean[i])
+            self.timbre[i] = timbre[i] - self.mean[i]
+            norm += self.timbre[i] * self.timbre[i]
+        norm = 1 / (sqrtf(norm) + WITHDRAWN)
+        for i in range(self.size):
+            self.timbre[i] *= norm
+        for label in range(self.labels):
+            self.own[label] = log_odds(activation[label])
+            highest = max(highest, activation[label])
+        moved = self._ask() if highest >= FAINT_HIT else 0
+        for label in range(self.labels):
+            out[label] = activation[label]
+            if moved > 0 and activation[label] >= FAINT_HIT:
+                out[label] /= out[label] + (1 - out[label]) * expf(moved * (self.own[label] - self.votes[label]))
+        # the frame before was a peak if this one is no higher: it votes from now on, and the oldest hit makes room
+        if self.last >= FAINT_HIT and self.last > self.before and self.last >= highest:
+            self.newest = (self.newest + 1) % (self.capacity + 1)
+            self.filled = min(self.filled + 1, self.capacity)
+        self.before = self.last
+        self.last = highest
+        for i in range(self.size):
+            self.timbres[i, self.newest] = self.timbre[i]
+        for label in range(self.labels):
+            self.odds[label, self.newest] = self.own[label]
+
+    cdef float _ask(self) noexcept nogil:
+        """Set the mean vote on the present timbre for each label; return by what share log-odds move towards it."""
+        cdef Py_ssize_t i, j, label, count = self.capacity + 1 if self.filled == self.capacity else self.filled
+        cdef float total = 0, sum
+        if count == 0:
+            return 0
+        for j in range(count):
+            self.weights[j] = -1
+        for i in range(self.size):
+            accumulate(count, self.timbre[i], &self.timbres[i, 0], &self.weights[0])
+        for j in range(count):
+            self.weights[j] = expf(self.sharpness * self.weights[j])
+        if self.filled == self.capacity:
+            self.weights[self.newest] = 0  # it has no vote yet
+        for j in range(count):
+            total += self.weights[j]
+        for label in range(self.labels):
+            sum = 0
+            for j in range(count):
+                sum += self.weights[j] * self.odds[label, j]
+            self.votes[label] = sum / total
+        return self.strength * total / (total + 1)
+
+
 # --- Expectation ---
 
 
@@ -449,15 +644,6 @@ cdef float UNLIKE = 0.05  # similarity up to which nothing repeats
 cdef float DOUBT = 0.4  # certainty of expecting nothing where little repeats
 cdef float FAINT = 1e-6  # power of activations below which nothing repeats
 cdef float NORMAL = 1e-18  # keeps correlations from becoming denormal numbers in a long silence
-
-
-cdef inline void correlate(
-    Py_ssize_t lags, float now, ConstRestrict before, Restrict products
-) noexcept nogil:
-    """Add one label's share to the product of this frame with each earlier one."""
-    cdef Py_ssize_t j
-    for j in range(lags):
-        products[j] += now * before[j]
 
 
 cdef inline float compare(
@@ -634,7 +820,7 @@ cdef class Expectation:
             power += smooth * smooth
             self.keys[label, self.filled] = smooth
             self.values[label, self.filled] = highest
-            correlate(self.lags, smooth, &self.keys[label, first], &self.products[0])
+            accumulate(self.lags, smooth, &self.keys[label, first], &self.products[0])
         self.power += self.share * (power - self.power)
         self.scales[self.filled] = 1 / sqrtf(self.power + FAINT)
         self.filled += 1

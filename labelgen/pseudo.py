@@ -22,8 +22,8 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import maximum_filter1d
 
+from dance.context import weighed
 from dance.errors import SpecError
-from dance.expectation import weighed
 from dance.features import log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
@@ -146,7 +146,7 @@ class Teachers:
         silence = np.full((max(late, 0), frames.shape[1]), frames.min(initial=0.0), np.float32)
         heard = np.concatenate([frames, silence])
         if whole is not None:
-            answers = hear(whole, heard)
+            answers, _ = hear(whole, heard)
         else:
             network.reset()
             steps = [np.concatenate(network.step(frame)) for frame in heard]

@@ -52,12 +52,21 @@ class DrumNet(nn.Module, ABC):
 
 
 class Heads(nn.Module):
-    """Onset logits and velocities from features [batch, time, channels]."""
+    """Onset logits and velocities from features [batch, time, channels].
 
-    def __init__(self, channels: int, labels: int) -> None:
+    Parameters
+    ----------
+    channels, labels : int
+    timbre : int
+        Dimensions of what is told about the sound itself, for hits to be compared by (`dance.votes`): features less
+        their mean, in principal components of equal spread. Fitted by ``training/survey.py``, not trained.
+    """
+
+    def __init__(self, channels: int, labels: int, timbre: int = 0) -> None:
         super().__init__()
         self.onset = nn.Linear(channels, labels)
         self.velocity = nn.Linear(channels, labels)
+        self.timbre = nn.Linear(channels, timbre).requires_grad_(False) if timbre else None
         nn.init.constant_(self.onset.bias, -3.0)  # onsets are rare: start from their base rate
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

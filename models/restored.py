@@ -42,17 +42,36 @@ def restored(path: Path) -> TCN | None:
         return None
     frames = np.random.default_rng(0).normal(-50, 15, (100, network.bands)).astype(np.float32)
     answers = [np.concatenate(exported.step(frame)) for frame in frames]
-    return network if np.abs(np.stack(answers, 1) - hear(network, frames)).max() < SAME else None
+    return network if np.abs(np.stack(answers, 1) - hear(network, frames)[0]).max() < SAME else None
 
 
-def hear(network: TCN, frames: F32) -> F32:
-    """Return onset probabilities and velocities [2, time, labels] for a whole recording [time, bands] in dB."""
-    state, found = network.init_state(1), []
+def hear(network: TCN, frames: F32) -> tuple[F32, F32]:
+    """Return what a network says about a whole recording.
+
+    Parameters
+    ----------
+    network : TCN
+    frames : float32 [time, bands]
+        In dB.
+
+    Returns
+    -------
+    answers : float32 [2, time, labels]
+        Onset probabilities and velocities.
+    timbres : float32 [time, n]
+    """
+    answers = np.empty((2, len(frames), network.labels), np.float32)
+    timbres = np.empty((len(frames), network.config.timbre), np.float32)
+    state = network.init_state(1)
     with torch.no_grad():
         for start in range(0, len(frames), PIECE):
-            logits, velocity, state = network(torch.from_numpy(frames[None, start : start + PIECE]), state)
-            found.append(torch.cat([torch.sigmoid(logits), velocity]))
-    return torch.cat(found, dim=1).numpy() if found else np.zeros((2, 0, network.labels), np.float32)
+            piece = slice(start, start + PIECE)
+            features, state = network.features(torch.from_numpy(frames[None, piece]), state)
+            logits, velocity = network.heads(features)
+            answers[:, piece] = torch.cat([torch.sigmoid(logits), velocity]).numpy()
+            if network.heads.timbre is not None:
+                timbres[piece] = network.heads.timbre(features[0]).numpy()
+    return answers, timbres
 
 
 @torch.no_grad()
@@ -62,7 +81,12 @@ def _assembled(weights: dict[str, Tensor], bands: int, labels: int) -> TCN:
     channels = skipped.shape[1]
     dilations = (taps[1::2] - taps[::2]).tolist()
     depth_db = round(float(weights["frontend.depth"]) * SCALE_DB, 3) if "frontend.depth" in weights else None
-    network = TCN(TCNConfig(bands, labels, channels, tuple(dilations), depth_db=depth_db)).eval()
+    usual = weights.get("frontend.lift.usual", torch.empty(0)) * SCALE_DB
+    timbre = {name: weights[name] for name in ("heads.timbre.weight", "heads.timbre.bias") if name in weights}
+    size = len(timbre["heads.timbre.bias"]) if timbre else 0
+    config = TCNConfig(bands, labels, channels, tuple(dilations), depth_db=depth_db,
+                       usual_db=tuple(usual.tolist()), timbre=size)  # fmt: skip
+    network = TCN(config).eval()
     network.stem.conv.weight.copy_(weights["weight"].view(3, 3 * bands, channels).permute(2, 1, 0))
     _passing(network.norm, weights["bias"][0])
     following = torch.cat([skipped[1:], weights["stack.last"][None]])
@@ -77,6 +101,7 @@ def _assembled(weights: dict[str, Tensor], bands: int, labels: int) -> TCN:
         onset, velocity = part.split(labels)
         getattr(network.heads.onset, name).copy_(onset)
         getattr(network.heads.velocity, name).copy_(velocity)
+    network.load_state_dict(timbre, strict=False)
     return network
 
 

@@ -24,7 +24,15 @@ from models.tcn import TCN
 
 
 class Streaming(nn.Module, ABC):
-    """One step of a network, its states as separate inputs and outputs, as ONNX wants it."""
+    """One step of a network, its states as separate inputs and outputs, as ONNX wants it.
+
+    Attributes
+    ----------
+    results : tuple of str
+        Names of what `forward` returns before the states.
+    """
+
+    results: tuple[str, ...] = ("onset", "velocity")
 
     @abstractmethod
     def init_state(self) -> list[Tensor]:
@@ -32,7 +40,10 @@ class Streaming(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Return onset probabilities and velocities [1, labels], and the next states, for a frame [1, bands]."""
+        """Return the results and the next states for a frame [1, bands].
+
+        Onset probabilities and velocities are [1, labels]; where there is a ``timbre``, it is [1, n].
+        """
 
 
 @torch.no_grad()
@@ -64,26 +75,33 @@ class FrontendStep(nn.Module):
 
     def __init__(self, frontend: Frontend) -> None:
         super().__init__()
-        self.frontend, self.decay = frontend, frontend.decay
-        if frontend.depth is not None:
+        self.bands, self.decay, self.lift = frontend.bands, frontend.decay, frontend.lift
+        self._start = frontend.init_state
+        self.deep = frontend.depth is not None
+        if self.deep:
             self.register_buffer("depth", torch.tensor([[frontend.depth]]))
 
     def init_state(self) -> list[Tensor]:
         """See `Frontend.init_state`."""
-        return self.frontend.init_state(1)
+        return self._start(1)
 
     def forward(self, frame: Tensor, last: Tensor, memory: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the three inputs [1, bands] and the next state."""
-        sums, peak = memory[:, :-1], memory[:, -1:]
+        sums, peak, loud = memory.split([self.bands + 1, 1, memory.shape[1] - self.bands - 2], dim=1)
         level = (frame - SILENCE_DB) / SCALE_DB
-        before, last = last, level
-        if self.frontend.depth is not None:
+        if self.deep or self.lift is not None:
             peak = torch.maximum(level.amax(1, keepdim=True).clamp(max=FULL_SCALE), peak - FADE_DB / SCALE_DB)
+        if self.lift is not None:
+            counts = self.lift.loud(level, peak)
+            loud = self.lift.decay * loud + (1 - self.lift.decay) * torch.cat([level * counts, counts], dim=1)
+            level = level + self.lift(loud)
+        before, last = last, level
+        if self.deep:
             floor = peak - self.depth
             level, before = torch.maximum(level, floor), torch.maximum(before, floor)
         sums = self.decay * sums + (1 - self.decay) * F.pad(level, (0, 1), value=1.0)
         inputs = [level, 2 * torch.relu(level - before), level - sums[:, :-1] / sums[:, -1:]]
-        return inputs, [last, torch.cat([sums, peak], dim=1)]
+        return inputs, [last, torch.cat([sums, peak, loud], dim=1)]
 
 
 class StackStep(nn.Module):
@@ -142,15 +160,21 @@ class StackStep(nn.Module):
 class HeadsStep(nn.Module):
     """`Heads` and the logistic function for one frame [1, channels]."""
 
+    results: tuple[str, ...] = Streaming.results
+
     def __init__(self, heads: Heads) -> None:
         super().__init__()
         self.both = nn.Linear(heads.onset.in_features, 2 * heads.onset.out_features)
         self.both.weight.data = torch.cat([heads.onset.weight, heads.velocity.weight]).data
         self.both.bias.data = torch.cat([heads.onset.bias, heads.velocity.bias]).data
+        self.timbre = heads.timbre
+        if self.timbre is not None:
+            self.results = (*self.results, "timbre")
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return onset probabilities and velocities, each [1, labels]."""
-        return torch.sigmoid(self.both(x)).chunk(2, dim=1)
+        """Return onset probabilities and velocities, each [1, labels], and the timbre [1, n] if there is one."""
+        answers = torch.sigmoid(self.both(x)).chunk(2, dim=1)
+        return answers if self.timbre is None else (*answers, self.timbre(x))
 
 
 class StreamingTCN(Streaming):
@@ -165,6 +189,7 @@ class StreamingTCN(Streaming):
         self.register_buffer("bias", bias[None].float())
         self.stack = StackStep(network.blocks)
         self.heads = HeadsStep(network.heads)
+        self.results = self.heads.results
 
     def init_state(self) -> list[Tensor]:
         """See `Streaming`."""
@@ -226,7 +251,7 @@ class StreamingEnsemble(Streaming):
         for member in self.members:
             count = len(member.init_state())
             onset, velocity, *after = member(frame, *past[:count])
-            past = past[count:]
+            past, after = past[count:], after[len(member.results) - 2 :]  # timbres of several say nothing together
             onsets.append(onset)
             velocities.append(velocity)
             following += after

@@ -34,6 +34,10 @@ class TCNConfig:
         Time constant of the frontend's running mean.
     depth_db : float, optional
         How deep the frontend hears (`models.frontend`).
+    usual_db : tuple of float
+        The spectrum that its lows are lifted to; empty: they are not.
+    timbre : int
+        Dimensions of the timbre (`models.base.Heads`).
     """
 
     bands: int = 80
@@ -43,6 +47,8 @@ class TCNConfig:
     dropout: float = 0.1
     mean_frames: float = 200.0
     depth_db: float | None = None
+    usual_db: tuple[float, ...] = ()
+    timbre: int = 0
 
 
 class CausalConv(nn.Module):
@@ -96,11 +102,11 @@ class TCN(DrumNet):
         super().__init__()
         self.config = config
         self.bands, self.labels = config.bands, config.labels
-        self.frontend = Frontend(config.bands, config.mean_frames, config.depth_db)
+        self.frontend = Frontend(config.bands, config.mean_frames, config.depth_db, config.usual_db)
         self.stem = CausalConv(3 * config.bands, config.channels, 3, 1)
         self.norm = nn.BatchNorm1d(config.channels)
         self.blocks = nn.ModuleList(Block(config.channels, d, config.dropout) for d in config.dilations)
-        self.heads = Heads(config.channels, config.labels)
+        self.heads = Heads(config.channels, config.labels, config.timbre)
 
     def init_state(self, batch: int = 1) -> State:
         """Return the state at the start of a stream: zeros, silence."""
@@ -109,6 +115,12 @@ class TCN(DrumNet):
 
     def forward(self, frames: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """Return onset logits, velocities and the next state; see `DrumNet.forward`."""
+        features, following = self.features(frames, state)
+        logits, velocity = self.heads(features)
+        return logits, velocity, following
+
+    def features(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what the heads hear, [batch, time, channels], and the next state."""
         x, following = self.frontend(frames, state[:2])
         y, last = self.stem(x.transpose(1, 2), state[2])
         following.append(last)
@@ -116,5 +128,4 @@ class TCN(DrumNet):
         for block, past in zip(self.blocks, state[3:], strict=True):
             y, last = block(y, past)
             following.append(last)
-        logits, velocity = self.heads(torch.relu(y).transpose(1, 2))
-        return logits, velocity, following
+        return torch.relu(y).transpose(1, 2), following

@@ -5,8 +5,8 @@ the model is judged on; then the median distance from attack to report, so that 
 audible attack. Mixes whose drums lie deeper than --balance dB below the music are left out, and so are hits that
 drown in other drums (`labelgen.prominence`): both would pull thresholds down.
 
-With --expectation, activations are weighed by what repeats from then on (`dance.expectation`), and thresholds are
-chosen for that.
+With --votes and --expectation, activations are weighed by hits that sounded alike (`dance.votes`) and by what repeats
+(`dance.expectation`) from then on, and thresholds are chosen for that.
 """
 
 import argparse
@@ -21,12 +21,12 @@ import onnx
 import soundfile as sf
 from tqdm import tqdm
 
-from dance.expectation import weighed
+from dance.context import weighed
 from dance.features import log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
 from dance.spec import ModelSpec
-from labelgen.chunks import Label, Manifest, layered, read_labels
+from labelgen.chunks import Chunk, Label, Manifest, layered, read_labels
 from models.restored import hear, restored
 from models.tcn import TCN
 from training.export import write_spec
@@ -47,12 +47,15 @@ def activations(
     """
     frames = log_mel(samples, spec.features, rate)
     if whole is not None:
-        return weighed(spec, hear(whole, frames)[0])
+        answers, timbres = hear(whole, frames)
+        return weighed(spec, answers[0], timbres)
     network.reset()
-    result = np.empty((len(frames), len(spec.labels)), np.float32)
-    for row, frame in zip(result, frames, strict=True):
-        row[:] = network.step(frame)[0].reshape(-1)
-    return weighed(spec, result)
+    onsets = np.empty((len(frames), len(spec.labels)), np.float32)
+    timbres = np.empty((len(frames), network.timbre.shape[1]), np.float32)
+    for onset, timbre, frame in zip(onsets, timbres, frames, strict=True):
+        onset[:] = network.step(frame)[0][0]
+        timbre[:] = network.timbre[0]
+    return weighed(spec, onsets, timbres)
 
 
 def picked(spec: ModelSpec, onsets: Activations) -> list[list[int]]:
@@ -117,20 +120,31 @@ def calibrate(
     )
 
 
+def chosen_chunks(folder: Path, balance: float, limit: int) -> list[Chunk]:
+    """Return the chunks of a set whose drums lie at most so deep, at most `limit` of them (0: all), evenly drawn.
+
+    Raises
+    ------
+    ValueError
+        If the set is empty.
+    """
+    chunks = Manifest(folder).chunks()
+    if not chunks:
+        raise ValueError(f"{folder}: no chunks here; make some with labelgen")
+    kept = [c for c in chunks if (c.details.get("balance_db") or 0.0) >= balance]
+    kept.sort(key=lambda c: c.name)
+    if limit and len(kept) > limit:
+        kept = [kept[i] for i in np.linspace(0, len(kept) - 1, limit).astype(int)]
+    return kept
+
+
 def load_tracks(
     network: Network, spec: ModelSpec, sets: Sequence[Path], balance: float, limit: int, whole: TCN | None = None
 ) -> list[tuple[Activations, list[Label], int]]:
     """Run the network over the mixes of chunk sets, its activations weighed as `spec` says."""
     tracks = []
     for folder in sets:
-        chunks = Manifest(folder).chunks()
-        if not chunks:
-            raise ValueError(f"{folder}: no chunks here; make some with labelgen")
-        kept = [c for c in chunks if (c.details.get("balance_db") or 0.0) >= balance]
-        kept.sort(key=lambda c: c.name)
-        if limit and len(kept) > limit:
-            kept = [kept[i] for i in np.linspace(0, len(kept) - 1, limit).astype(int)]
-        for chunk in tqdm(kept, desc=folder.name, unit="chunk"):
+        for chunk in tqdm(chosen_chunks(folder, balance, limit), desc=folder.name, unit="chunk"):
             samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
             labels = layered(read_labels(folder / f"{chunk.name}.tsv"))
             tracks.append((activations(network, spec, samples, rate, whole), labels, rate))
@@ -152,6 +166,8 @@ def parser() -> argparse.ArgumentParser:
     add("--beta", type=float, default=1.0, help="weight of recall against precision (default: %(default)s)")
     add("--expectation", type=float, metavar="LOGITS",
         help="how much what repeats weighs, 0: nothing (default: as the model has it)")  # fmt: skip
+    add("--votes", type=float, metavar="0..1",
+        help="how much hits that sound alike weigh, 0: nothing (default: as the model has it)")  # fmt: skip
     add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
     add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
     return result
@@ -163,8 +179,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         network = Network(args.model)
         given = network.spec
-        if args.expectation is not None:
-            given = replace(given, expectation=args.expectation)
+        for name in ("expectation", "votes"):
+            if (value := getattr(args, name)) is not None:
+                given = replace(given, **{name: value})
+        if given.votes and not network.timbre.size:
+            raise ValueError(f"{args.model} tells no timbres to vote by; training/survey.py gives it some")
         tracks = load_tracks(network, given, args.sets, args.balance, args.limit, restored(args.model))
     except (OSError, ValueError) as error:
         print(f"calibrate: {error}", file=sys.stderr)

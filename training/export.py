@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import lightning.pytorch as pl
 import numpy as np
 import onnx
 import torch
@@ -26,7 +25,7 @@ from models import DrumNet
 from models.restored import restored
 from models.streaming import streaming
 from models.tcn import TCN
-from training.train import DrumTask, TrainConfig
+from training.train import DrumTask, TrainConfig, checkpoint
 
 PARITY_STEPS = 1500
 PARITY = 2e-5  # largest difference of a probability; float32 round-off of a deep graph is 100 times less
@@ -94,7 +93,7 @@ def export(network: DrumNet, spec: ModelSpec, path: Path) -> float:
             (frame, *state),
             raw,
             input_names=["frame", *names],
-            output_names=["onset", "velocity", *(f"next_{name}" for name in names)],
+            output_names=[*step.results, *(f"next_{name}" for name in names)],
             dynamo=False,
             opset_version=17,
         )
@@ -170,8 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     worst = export(network, spec, args.out)
     if args.weights:
         task.network.eval()
-        torch.save({"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams),
-                    "pytorch-lightning_version": pl.__version__}, args.weights)  # fmt: skip
+        torch.save(checkpoint(task), args.weights)
     size = args.out.stat().st_size / 1e6
     parameters = sum(p.numel() for p in network.parameters())
     print(

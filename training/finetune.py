@@ -24,8 +24,8 @@ import soundfile as sf
 import torch
 from tqdm import tqdm
 
+from dance.context import weighed
 from dance.detector import RELEASED
-from dance.expectation import weighed
 from dance.labels import LABELS
 from dance.network import Network
 from dance.spec import ModelSpec
@@ -55,7 +55,7 @@ def score(network: DrumNet, spec: ModelSpec, clips: Sequence[Clip]) -> Counts:
     """Count right and wrong events of each enabled label within +-50 ms, as `training.calibrate` does."""
     counts = dict.fromkeys(spec.enabled, Count())
     for clip in clips:
-        hits = picked(spec, weighed(spec, activations(network, clip.frames)))
+        hits = picked(spec, weighed(spec, *activations(network, clip.frames)))
         for column, label in enumerate(spec.labels):
             if label not in spec.enabled or not np.any(clip.prominence[:, column] > UNKNOWN):
                 continue

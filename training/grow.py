@@ -18,6 +18,7 @@ from torch import Tensor
 from models.tcn import TCN
 from training.average import read_checkpoint
 from training.train import DrumTask
+from training.train import checkpoint as as_checkpoint
 
 
 def _enlarged(old: Tensor, new: Tensor) -> Tensor:
@@ -75,11 +76,7 @@ def grow(
     for block in list(larger.network.blocks)[len(own.dilations) :]:
         torch.nn.init.zeros_(block.mix.weight)
         torch.nn.init.zeros_(block.mix.bias)
-    return {
-        "state_dict": larger.state_dict(),
-        "hyper_parameters": {"config": config},
-        "pytorch-lightning_version": loaded["pytorch-lightning_version"],
-    }
+    return as_checkpoint(larger)
 
 
 def parser() -> argparse.ArgumentParser:

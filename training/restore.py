@@ -15,13 +15,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor, nn
 
 from models.base import DrumNet
 from models.restored import restored
-from training.train import DrumTask, Mixes, TrainConfig
+from training.train import DrumTask, Mixes, TrainConfig, checkpoint
 
 BATCHES = 20
 
@@ -54,11 +53,7 @@ def restore(model: Path, config: TrainConfig) -> dict[str, Any]:
     data = Mixes(replace(config, valid=()))
     data.setup("fit")
     measure(task.network.eval(), (batch["frames"] for batch in itertools.islice(data.train, BATCHES)))
-    return {
-        "state_dict": task.state_dict(),
-        "hyper_parameters": {"config": asdict(config)},
-        "pytorch-lightning_version": lightning.__version__,
-    }
+    return checkpoint(task)
 
 
 @torch.no_grad()

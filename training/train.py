@@ -157,6 +157,15 @@ class DrumTask(pl.LightningModule):
         return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
 
+def checkpoint(task: DrumTask) -> dict[str, Any]:
+    """Return weights and configuration alone, for `torch.save`; any training can begin with them."""
+    return {
+        "state_dict": task.state_dict(),
+        "hyper_parameters": dict(task.hparams),
+        "pytorch-lightning_version": pl.__version__,
+    }
+
+
 class Mixes(pl.LightningDataModule):
     """Training batches that depend on the epoch alone, and a fixed validation epoch."""
 

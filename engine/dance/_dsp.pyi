@@ -30,6 +30,27 @@ class LogMel:
     def skip(self, samples: int) -> int: ...
     def process(self, samples: NDArray[np.float32], out: NDArray[np.float32]) -> int: ...
 
+class Votes:
+    def __new__(
+        cls,
+        labels: int,
+        size: int,
+        strength: float,
+        sharpness: float,
+        hits: int,
+        first_frames: float,
+        mean_frames: float,
+    ) -> Self: ...
+    @property
+    def labels(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def reset(self) -> None: ...
+    def skip(self, frames: int) -> None: ...
+    def process(
+        self, activations: NDArray[np.float32], timbres: NDArray[np.float32], out: NDArray[np.float32]
+    ) -> None: ...
+
 class Expectation:
     def __new__(
         cls,

@@ -17,9 +17,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .context import Context
 from .errors import SpecError
 from .events import Event
-from .expectation import Expectation
 from .features import LogMel
 from .loudness import SPAN, Loudness
 from .network import Network
@@ -91,7 +91,7 @@ class Detector:
         self._features = LogMel(spec.features, sample_rate)
         settings = settings or Settings()
         self._settings = settings if sensitivity is None else settings.with_sensitivity(sensitivity, spec.labels)
-        self._expectation = Expectation(spec)
+        self._context = Context(spec, network.timbre.shape[1])
         self._picker = PeakPicker(spec, self._settings)
         self._loudness = Loudness(spec)
         self._limits = np.array(thresholds(spec, self._settings), np.float32)
@@ -224,14 +224,14 @@ class Detector:
         if self._flushed:
             raise RuntimeError("the stream has ended; call reset() to begin a new one")
         frames = self._features.skip(n)
-        self._expectation.skip(frames)
+        self._context.skip(frames)
         self._picker.skip(frames)
 
     def reset(self) -> None:
         """Begin a new stream, exactly as a new detector with the same settings would."""
         self._features.reset()
         self._network.reset()
-        self._expectation.reset()
+        self._context.reset()
         self._picker.reset()
         self._loudness.reset()
         self._above.fill(False)
@@ -247,7 +247,7 @@ class Detector:
             count = self._features.process(samples[start : start + _CHUNK], self._new)
             for frame in range(count):
                 onset, velocity = self._network.step(self._new[frame])
-                self._expectation.process(onset, onset)
+                self._context.process(onset, self._network.timbre)
                 if self.observer:
                     self.observer(first + frame, self._new[frame], onset[0])
                 self._above, self._before = self._before, self._above

@@ -7,13 +7,10 @@ little more so does what comes where nothing repeats, as in speech. It costs no 
 
 Contents
 --------
-Expectation, weighed
+Expectation
 """
 
 from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from . import _dsp
 from .spec import ModelSpec
@@ -40,18 +37,3 @@ class Expectation(_dsp.Expectation):
         return super().__new__(
             cls, len(spec.labels), spec.expectation, shortest, longest, _SIMILAR / hop, _MEAN / hop, _SHARPNESS
         )
-
-
-def weighed(spec: ModelSpec, onsets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the activations of a whole recording as a `Detector` decides on them.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-    onsets : float32 [frames, labels]
-        What the network says.
-    """
-    onsets = np.ascontiguousarray(onsets)
-    out = np.empty_like(onsets)
-    Expectation(spec).process(onsets, out)
-    return out

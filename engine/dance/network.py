@@ -1,8 +1,8 @@
 """One step of the streaming model in an ``.onnx`` file, its state kept inside.
 
-The file has an input ``frame`` float32 [1, bands] in dB, outputs ``onset`` and ``velocity`` float32
-[1, labels] in 0..1, and for every further input X (a state, zero at first) an output ``next_X`` of the same
-shape. Its metadata hold a ModelSpec as JSON under the key ``dance``.
+The file has an input ``frame`` float32 [1, bands] in dB, outputs ``onset`` and ``velocity`` float32 [1, labels] in
+0..1, perhaps an output ``timbre`` float32 [1, n], by which sounds are compared, and for every further input X (a state,
+zero at first) an output ``next_X`` of the same shape. Its metadata hold a ModelSpec as JSON under the key ``dance``.
 
 Contents
 --------
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _KEY = "dance"
 _NEXT = "next_"
+_TIMBRE = "timbre"
 
 
 class Network:
@@ -37,6 +38,8 @@ class Network:
     Attributes
     ----------
     spec : ModelSpec
+    timbre : float32 [1, n]
+        Of the last frame; the next step overwrites it. Empty if the model tells none.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class Network:
         self._frame = np.zeros(inputs.pop("frame"), np.float32)
         self._onset = np.zeros(outputs["onset"], np.float32)
         self._velocity = np.zeros(outputs["velocity"], np.float32)
+        self.timbre = np.zeros(outputs.get(_TIMBRE, (1, 0)), np.float32)
         self._session = session
         # A step reads one set of states and writes the other. Bound once, a call costs half of what passing
         # arrays does, and allocates no tensors.
@@ -91,6 +95,7 @@ class Network:
                 state.fill(0)
         self._onset.fill(0)
         self._velocity.fill(0)
+        self.timbre.fill(0)
 
     def _bind(
         self, before: dict[str, NDArray[np.float32]], after: dict[str, NDArray[np.float32]]
@@ -102,6 +107,8 @@ class Network:
         for name, array in {"frame": self._frame, **before}.items():
             binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
         results = {"onset": self._onset, "velocity": self._velocity}
+        if self.timbre.size:
+            results[_TIMBRE] = self.timbre
         for name, array in {**results, **{_NEXT + name: array for name, array in after.items()}}.items():
             binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
         return binding
@@ -145,6 +152,9 @@ def _shapes(
     expected |= {_NEXT + name: shape for name, shape in inputs.items() if name != "frame"}
     if inputs.get("frame") != [1, spec.features.bands]:
         raise SpecError(f"{path}: input frame must be [1, {spec.features.bands}], not {inputs.get('frame')}")
+    timbre = outputs.get(_TIMBRE)
+    if timbre and timbre[:-1] == [1]:
+        expected[_TIMBRE] = timbre
     if outputs != expected:
         raise SpecError(f"{path}: outputs must be {expected}, not {outputs}")
     return inputs, outputs

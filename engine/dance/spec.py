@@ -92,6 +92,9 @@ class ModelSpec:
     expectation : float
         How much an activation is weighed by what repeats, in logits (`dance.expectation`); 0: not at all, as in
         files that do not say.
+    votes : float
+        How far log-odds of an activation move towards those of hits that sounded alike (`dance.votes`), at most 1;
+        0: not at all, as in files that do not say.
     """
 
     name: str
@@ -105,6 +108,7 @@ class ModelSpec:
     maximum_seconds: float = 0.03
     presence_seconds: float = 0.15
     expectation: float = 0.0
+    votes: float = 0.0
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -123,6 +127,8 @@ class ModelSpec:
             raise SpecError("presence_seconds must be positive and maximum_seconds not negative")
         if not 0 <= self.expectation < math.inf:
             raise SpecError("expectation must not be negative")
+        if not 0 <= self.votes <= 1:
+            raise SpecError("votes must lie between 0 and 1")
 
     def to_json(self) -> str:
         """Return the spec as JSON, as stored in the model file."""
@@ -143,7 +149,8 @@ class ModelSpec:
             raise SpecError(f"the model's description is not JSON: {error}") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise SpecError(f"the model's description is not of format {FORMAT}; export it again")
-        values.setdefault("expectation", 0.0)  # models of before it was known
+        for name in ("expectation", "votes"):  # models of before they were known
+            values.setdefault(name, 0.0)
         features = values.pop("features", None)
         try:
             spec = FeatureSpec(**_checked(FeatureSpec, features, set()))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dance import _dsp
-from dance.expectation import Expectation, weighed
+from dance.context import weighed
+from dance.expectation import Expectation
 
 SPEC = replace(tiny_model.SPEC, expectation=2.0)
 KICK, SNARE, HIHAT = range(3)

@@ -30,17 +30,28 @@ def exported(folder, architecture, **sizes):
     return path
 
 
-@pytest.mark.parametrize("depth_db", [None, 30.0])
-def test_a_whole_recording_is_heard_as_frame_by_frame(depth_db, tmp_path):
-    path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2), depth_db=depth_db)
+USUAL = tuple(float(level) for level in np.linspace(25, -5, 12))
+
+
+@pytest.mark.parametrize("sizes", [{}, {"depth_db": 30.0}, {"usual_db": USUAL}, {"timbre": 5},
+                                   {"depth_db": 30.0, "usual_db": USUAL, "timbre": 5}], ids=" ".join)  # fmt: skip
+def test_a_whole_recording_is_heard_as_frame_by_frame(sizes, tmp_path):
+    path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2), **sizes)
     network, steps = restored(path), Network(path)
-    assert network.config.dilations == (1, 4, 2)
-    assert network.config.depth_db == depth_db
+    config = network.config
+    assert (config.dilations, config.depth_db, config.timbre) == ((1, 4, 2), sizes.get("depth_db"), steps.timbre.size)
+    assert len(config.usual_db) == len(sizes.get("usual_db", ()))
     frames = np.random.default_rng(1).normal(-50, 15, (PIECE + 30, 12)).astype(np.float32)
-    expected = np.stack([np.concatenate(steps.step(frame)) for frame in frames], axis=1)
-    np.testing.assert_allclose(hear(network, frames), expected, atol=2e-5)
+    frames[:, 0] -= 15  # lows to lift
+    expected, sounds = np.empty((2, len(frames), 3), np.float32), np.empty((len(frames), sizes.get("timbre", 0)))
+    for number, frame in enumerate(frames):
+        expected[:, number] = np.concatenate(steps.step(frame))
+        sounds[number] = steps.timbre
+    answers, timbres = hear(network, frames)
+    np.testing.assert_allclose(answers, expected, atol=2e-5)
+    np.testing.assert_allclose(timbres, sounds, atol=1e-4)
     assert expected.std() > 0.01
-    assert hear(network, frames[:0]).shape == (2, 0, 3)
+    assert [found.shape for found in hear(network, frames[:0])] == [(2, 0, 3), (0, sounds.shape[1])]
 
 
 def test_what_cannot_be_restored_is_left_to_steps(tmp_path):

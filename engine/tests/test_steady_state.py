@@ -86,6 +86,19 @@ def block(number):
         mel.skip(100)
 """
 
+VOTES = """
+from dance import _dsp
+votes = _dsp.Votes(5, 48, 0.6, 8.0, 256, 100.0, 3000.0)
+rng = np.random.default_rng(0)
+activations, timbres = rng.random((12, 1, 5), np.float32), rng.random((12, 1, 48), np.float32)
+frames, sounds, out = list(activations), list(timbres), np.empty((1, 5), np.float32)
+
+def block(number):
+    votes.process(frames[number % 12], sounds[number % 12], out)
+    if number % 50 == 0:
+        votes.skip(2)
+"""
+
 EXPECTATION = """
 from dance import _dsp
 expectation = _dsp.Expectation(5, 2.0, 20, 800, 300, 500, 20)
@@ -137,7 +150,7 @@ def block(number):
 assert any(detector.process(song[start : start + 256]) for start in starts), "events must be among what is measured"
 """
 
-COMPILED = {"LogMel": LOG_MEL, "Expectation": EXPECTATION, "PeakPicker": PEAK_PICKER, "Ring": RING}
+COMPILED = {"LogMel": LOG_MEL, "Votes": VOTES, "Expectation": EXPECTATION, "PeakPicker": PEAK_PICKER, "Ring": RING}
 
 MISTAKES = {
     "calls": "libc.free(libc.malloc(64))",

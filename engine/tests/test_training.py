@@ -17,7 +17,7 @@ lightning = pytest.importorskip("lightning")
 
 from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels  # noqa: E402
 from models.restored import restored  # noqa: E402
-from training import average, calibrate, evaluate, export, restore, train  # noqa: E402
+from training import average, calibrate, evaluate, export, restore, survey, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.dataset import Batches, load_features  # noqa: E402
 from training.loss import DrumLoss, asked, targets  # noqa: E402
@@ -69,12 +69,22 @@ def model(run, chunks):
     return path
 
 
-def test_calibration_hears_what_the_engine_decides_on(model, chunks, tmp_path):
-    path = tmp_path / "expecting.onnx"
-    arguments = [str(model), str(chunks), "--out", str(path), "--expectation", "2"]
+@pytest.fixture(scope="module")
+def surveyed(model, run, chunks):
+    """Return the model with lows lifted and timbres to vote by, not calibrated again."""
+    path = run / "surveyed.onnx"
+    arguments = [str(run / "weights.ckpt"), str(chunks), "--timbre", "6", "--out", str(run / "surveyed.ckpt")]
+    assert survey.main(arguments) == 0
+    assert export.main([str(run / "surveyed.ckpt"), "--out", str(path)]) == 0
+    return path
+
+
+def test_calibration_hears_what_the_engine_decides_on(model, surveyed, chunks, tmp_path, capsys):
+    path = tmp_path / "weighing.onnx"
+    arguments = [str(surveyed), str(chunks), "--out", str(path), "--expectation", "2", "--votes", "0.6"]
     assert calibrate.main(arguments) == 0
     detector = Detector.load(path, sample_rate=44100)
-    assert (Network(model).spec.expectation, detector.spec.expectation) == (0, 2)
+    assert (Network(surveyed).spec.expectation, detector.spec.expectation, detector.spec.votes) == (0, 2, 0.6)
     seen = []
     detector.observer = lambda frame, features, onsets: seen.append(onsets.copy())
     first = sorted(Manifest(chunks).chunks(), key=lambda c: c.name)[0]
@@ -83,6 +93,35 @@ def test_calibration_hears_what_the_engine_decides_on(model, chunks, tmp_path):
     for whole in (None, restored(path)):
         onsets = calibrate.activations(Network(path), detector.spec, samples, rate, whole)
         np.testing.assert_allclose(onsets, seen, atol=1e-4)
+    silent = calibrate.activations(Network(path), replace(detector.spec, votes=0.0), samples, rate)
+    assert np.abs(silent - onsets).max() > 0.01
+    assert calibrate.main([str(model), str(chunks), "--votes", "0.6"]) == 2
+    assert "survey.py" in capsys.readouterr().err
+    assert calibrate.main([str(surveyed), str(chunks), "--votes", "1.6"]) == 2
+
+
+def test_a_survey_tells_components_of_equal_spread_and_the_mean_spectrum(run, surveyed, chunks):
+    network = restored(surveyed)
+    songs = [sf.read(chunks / f"{chunk.name}.flac", dtype="float32") for chunk in Manifest(chunks).chunks()]
+    recordings = [log_mel(samples, SPEC, rate) for samples, rate in songs]
+    timbres = network.heads.timbre(torch.from_numpy(survey.features_of_hits(network, recordings))).detach().numpy()
+    np.testing.assert_allclose(timbres.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(timbres.T) * (1 - np.eye(6)), 0, atol=1e-3)
+    assert (np.diff(timbres.std(0)) < 1e-3).all() and 0.9 < timbres.std(0)[0] < 1.001
+    loud = np.concatenate([frames[frames.max(1) > frames.max() - 25] for frames in recordings]).mean(0)
+    usual = np.array(network.config.usual_db)
+    assert np.corrcoef(usual, loud)[0, 1] > 0.98
+
+
+def test_what_cannot_be_surveyed_is_refused(model, run, chunks, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "x.ckpt")]
+    for arguments, said in (
+        ([str(run / "config.json"), str(chunks)], "not a checkpoint"),
+        ([str(run / "weights.ckpt"), str(tmp_path)], "no chunks"),
+    ):
+        assert survey.main(arguments + out) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.ckpt").exists()
 
 
 def test_features_are_the_engines_and_labels_lie_in_their_frame(chunks):

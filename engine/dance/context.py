@@ -1,0 +1,64 @@
+"""What the song has said so far about an onset activation: hits that sounded alike, then what repeats.
+
+Contents
+--------
+Context, weighed
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .expectation import Expectation
+from .spec import ModelSpec
+from .votes import Votes
+
+F32 = NDArray[np.float32]
+
+
+class Context:
+    """Weighs activations, frame by frame or many at once.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Its `votes` and `expectation` say how much.
+    size : int
+        Dimensions of a timbre, 0 where the model tells none.
+    """
+
+    def __init__(self, spec: ModelSpec, size: int) -> None:
+        self._votes = Votes(spec, size)
+        self._expectation = Expectation(spec)
+
+    def process(self, onsets: F32, timbres: F32) -> None:
+        """Weigh activations [frames, labels] in place, given the timbres [frames, size]."""
+        self._votes.process(onsets, timbres, onsets)
+        self._expectation.process(onsets, onsets)
+
+    def skip(self, frames: int) -> None:
+        """Pass over lost frames."""
+        self._votes.skip(frames)
+        self._expectation.skip(frames)
+
+    def reset(self) -> None:
+        """Begin a new stream: nothing was heard before."""
+        self._votes.reset()
+        self._expectation.reset()
+
+
+def weighed(spec: ModelSpec, onsets: F32, timbres: F32 | None = None) -> F32:
+    """Return the activations of a whole recording as a `Detector` decides on them.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    onsets : float32 [frames, labels]
+        What the network says.
+    timbres : float32 [frames, size], optional
+        Without them no hit votes, as without a model that tells any.
+    """
+    if timbres is None:
+        timbres = np.empty((len(onsets), 0), np.float32)
+    found = np.array(onsets, np.float32, order="C")
+    Context(spec, timbres.shape[1]).process(found, np.ascontiguousarray(timbres))
+    return found

@@ -1,0 +1,135 @@
+"""Give a trained TCN what it takes no training to know: the usual spectrum of music, and timbres to compare hits by.
+
+Listens to labelled chunks with the network of a checkpoint. The mean spectrum of what is loud in them is what
+the frontend lifts lows to where a channel has taken them away (`models.frontend.Lift`). The principal components
+of the network's last features at its peaks, faint ones too, become its timbre (`models.base.Heads`), by
+which hits that sound alike find each other (`dance.votes`). Writes another checkpoint, to be exported, calibrated with
+``--votes``, fine-tuned or trained further.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+import torch
+from tqdm import tqdm
+
+from dance.features import log_mel
+from labelgen.work import positive
+from models.frontend import SCALE_DB, SILENCE_DB, Lift, fading_peaks
+from models.restored import PIECE
+from models.tcn import TCN
+from training.average import read_checkpoint
+from training.calibrate import chosen_chunks
+from training.train import DrumTask, TrainConfig, checkpoint
+
+F32 = npt.NDArray[np.float32]
+FAINT = 0.018  # activation from which a peak may be a hit, as `dance.votes` has it
+EVEN = 0.1  # of the spread of the last component: keeps rare components from counting as much as all others
+
+
+def usual_spectrum(recordings: Sequence[F32]) -> list[float]:
+    """Return the mean spectrum, less its mean, in dB, of what is loud in recordings [frames, bands]."""
+    means = []
+    for frames in recordings:
+        level = (torch.from_numpy(frames) - SILENCE_DB) / SCALE_DB
+        loud = Lift.loud(level, fading_peaks(level[None], torch.zeros(1, 1))[0, :, None])
+        if loud.any():
+            mean = (level * loud).sum(0) / loud.sum()
+            means.append(mean - mean.mean())
+    return [round(value, 2) for value in (SCALE_DB * torch.stack(means).mean(0)).tolist()]
+
+
+@torch.no_grad()
+def features_of_hits(network: TCN, recordings: Sequence[F32]) -> F32:
+    """Return the last features [hits, channels] at the peaks of activation in recordings [frames, bands]."""
+    found = []
+    for frames in tqdm(recordings, desc="timbres", unit="chunk"):
+        state, activations, features = network.init_state(1), [], []
+        for piece in torch.from_numpy(frames).split(PIECE):
+            heard, state = network.features(piece[None], state)
+            activations.append(torch.sigmoid(network.heads(heard)[0][0]).amax(1))
+            features.append(heard[0])
+        highest = torch.cat(activations).numpy()
+        before, after = np.append(0, highest[:-1]), np.append(highest[1:], 0)
+        found.append(torch.cat(features).numpy()[(highest >= FAINT) & (highest > before) & (highest >= after)])
+    return np.concatenate(found)
+
+
+def principal_components(features: F32, size: int) -> tuple[F32, F32]:
+    """Return weight [size, channels] and bias [size] that map features to components of zero mean and equal spread."""
+    mean = features.mean(0, dtype=np.float64)
+    spread, directions = np.linalg.eigh(np.cov(features.T.astype(np.float64)))
+    spread, directions = spread[::-1][:size], directions[:, ::-1][:, :size]
+    weight = (directions / np.sqrt(spread + EVEN * spread[-1])).T
+    return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
+
+
+def survey(config: TrainConfig, network: TCN, recordings: Sequence[F32], size: int) -> tuple[TrainConfig, TCN]:
+    """Return the configuration and the network with what `recordings` [frames, bands] say."""
+    told = replace(network.config, usual_db=tuple(usual_spectrum(recordings)), timbre=size)
+    surveyed = TCN(told)
+    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("heads.timbre.")}
+    surveyed.load_state_dict({**surveyed.state_dict(), **kept, **surveyed.frontend.state_dict(prefix="frontend.")})
+    weight, bias = principal_components(features_of_hits(surveyed.eval(), recordings), size)
+    timbre = surveyed.heads.timbre
+    assert timbre is not None
+    timbre.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    sizes = {**config.sizes, "usual_db": list(told.usual_db), "timbre": size}
+    return replace(config, sizes=sizes), surveyed
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    result = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n"
+        "  python training/survey.py trained.ckpt data/chunks/songs --out surveyed.ckpt\n"
+        "  python training/export.py surveyed.ckpt --out mine.onnx\n"
+        "  python training/calibrate.py mine.onnx data/chunks/songs --votes 0.6 --expectation 2\n",
+    )
+    add = result.add_argument
+    add("checkpoint", type=Path, metavar="CKPT", help="weights of a TCN, written by training/train.py or export.py")
+    add("sets", nargs="+", type=Path, metavar="DIR", help="folders of chunks: music as it is recorded or rendered")
+    add("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
+    add("--timbre", type=positive(int), default=48, metavar="N", 
+        help="dimensions of a timbre, at most the network's channels (default: %(default)s)")  # fmt: skip
+    add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
+    add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        read_checkpoint(args.checkpoint)
+        task = DrumTask.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
+        network = task.network
+        if not isinstance(network, TCN):
+            raise ValueError(f"{args.checkpoint} holds no TCN; others are not surveyed")
+        recordings = []
+        for folder in args.sets:
+            for chunk in tqdm(chosen_chunks(folder, args.balance, args.limit), desc=folder.name, unit="chunk"):
+                samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
+                recordings.append(log_mel(samples, task.config.features, rate))
+        config, surveyed = survey(task.config, network.eval(), recordings, min(args.timbre, network.config.channels))
+    except (OSError, ValueError) as error:
+        print(f"survey: {error}", file=sys.stderr)
+        return 2
+    told = DrumTask(asdict(config))
+    told.network.load_state_dict(surveyed.state_dict())
+    torch.save(checkpoint(told), args.out)
+    lows = " ".join(f"{value:.0f}" for value in config.sizes["usual_db"][:8])
+    print(f"{args.out}: {len(recordings)} recordings; lows {lows} dB; {config.sizes['timbre']} dimensions of timbre")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
