@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     add("checkpoint", type=Path, metavar="CKPT", help="weights of a TCN, written by training/train.py or export.py")
     add("sets", nargs="+", type=Path, metavar="DIR", help="folders of chunks: music as it is recorded or rendered")
     add("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
-    add("--timbre", type=positive(int), default=48, metavar="N", 
+    add("--timbre", type=positive(int), default=48, metavar="N",
         help="dimensions of a timbre, at most the network's channels (default: %(default)s)")  # fmt: skip
     add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
     add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
