@@ -55,7 +55,7 @@ for rate in given["rates"]:
     mel = _dsp.LogMel(hop / rate, rate, given[f"window{rate}"], given[f"filters{rate}"], float(given["floor"]))
     for start in range(0, len(samples), hop):
         mel.process(samples[start : start + hop], out)
-    votes = _dsp.Votes(hits.size, given["timbres"].shape[2], 0.6, 8, 256, 100, 3000)
+    votes = _dsp.Votes(hits.size, given["timbres"].shape[2], 0.6, 8, 256, 100, 2000)
     expectation = _dsp.Expectation(hits.size, 2, 20, 800, 300, 500, 20)
     picker = _dsp.PeakPicker([0.4] * hits.size, [5] * hits.size, 3)
     for activations, timbre in zip(given["activations"], given["timbres"]):

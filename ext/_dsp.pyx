@@ -450,6 +450,9 @@ cdef inline void accumulate(
 # --- Votes ---
 
 
+cdef enum:
+    BLOCKS = 20
+
 cdef float FAINT_HIT = 0.018  # activation from which something may be a hit: log-odds of -4
 cdef float OUTSPOKEN = 3.0  # log-odds beyond which a vote counts no more
 cdef float WITHDRAWN = 1e-6  # keeps a timbre equal to the mean from being divided by nothing
@@ -469,8 +472,8 @@ cdef inline float log_odds(float activation) noexcept nogil:
 cdef class Votes:
     """Activations and timbres in, activations out: hits that sound alike are taken for the same drum.
 
-    Every peak of activations, faint ones too, is remembered: its timbre, less the mean of late and scaled to length 1,
-    and the log-odds of its activations. A frame that may be a hit asks them, each weighing by
+    Every peak of activations, faint ones too, is remembered for a while: its timbre, less the mean of that while and
+    scaled to length 1, and the log-odds of its activations. A frame that may be a hit asks them, each weighing by
     ``exp(sharpness * (cosine - 1))``, and its log-odds move towards their mean. They do by
     ``strength * weights / (weights + 1)``, so that what nothing resembles stays as it is.
 
@@ -483,17 +486,20 @@ cdef class Votes:
         From 0, which changes nothing, to 1: only others count.
     sharpness : float
     hits : int
-        How many of the last ones vote.
-    first_frames, mean_frames : float
-        Silent frames before the stream that the mean begins with, and its time constant later on.
+        How many vote at most, the last ones.
+    first : float
+        How many frames of nothing the mean begins with.
+    memory : int
+        Frames for which hits vote, and over which the mean goes, in `BLOCKS` steps: then all is forgotten.
     """
 
     cdef readonly Py_ssize_t labels, size
-    cdef Py_ssize_t capacity, filled, newest
-    cdef long long frames
-    cdef float strength, sharpness, first_frames, mean_share, before, last
-    cdef float[:, ::1] timbres, odds
-    cdef float[::1] mean, timbre, own, weights, votes
+    cdef Py_ssize_t capacity, filled, newest, block, blocks, in_block, block_frames
+    cdef long long now, memory
+    cdef float strength, sharpness, first, before, last
+    cdef float[:, ::1] timbres, odds, sums
+    cdef float[::1] total, timbre, own, weights, votes
+    cdef long long[::1] born
 
     def __cinit__(
         self,
@@ -502,37 +508,42 @@ cdef class Votes:
         double strength,
         double sharpness,
         Py_ssize_t hits,
-        double first_frames,
-        double mean_frames,
+        double first,
+        long long memory,
     ):
-        if labels < 1 or size < 0 or hits < 1 or not 0 <= strength <= 1 or not first_frames >= 0 or not mean_frames > 1:
-            raise ValueError("need a label, a hit, a strength of 0 to 1 and a mean over more than a frame")
+        if labels < 1 or size < 0 or hits < 1 or not 0 <= strength <= 1 or not first >= 0 or memory < BLOCKS:
+            raise ValueError(f"need a label, a hit, a strength of 0 to 1 and a memory of {BLOCKS} frames")
         self.labels = labels
         self.size = size
         self.strength = strength if size else 0
         self.sharpness = sharpness
         self.capacity = hits
-        self.first_frames = first_frames
-        self.mean_share = 1 / mean_frames
+        self.first = first
+        self.memory = memory
+        self.block_frames = memory // BLOCKS
         # Timbres stand in columns, so that all hits are compared in one component after the other. One column more
         # takes the newest frame, which may turn out to be a hit.
         self.timbres = np.zeros((max(size, 1), hits + 1), np.float32)
         self.odds = np.zeros((labels, hits + 1), np.float32)
         self.weights = np.zeros(hits + 1, np.float32)
-        self.mean, self.timbre = np.zeros((2, max(size, 1)), np.float32)
+        self.born = np.zeros(hits + 1, np.int64)
+        self.sums = np.zeros((BLOCKS, max(size, 1)), np.float32)
+        self.total, self.timbre = np.zeros((2, max(size, 1)), np.float32)
         self.own, self.votes = np.zeros((2, labels), np.float32)
         self.reset()
 
     def reset(self):
         """Begin a new stream: nothing was heard before."""
-        self.mean[:] = 0.0
-        self.frames = self.filled = self.newest = 0
+        self.sums[:] = 0.0
+        self.total[:] = 0.0
+        self.now = self.filled = self.newest = self.block = self.blocks = self.in_block = 0
         self.before = self.last = 0
 
     def skip(self, long long frames):
-        """Pass over lost frames: who has voted still does, and no peak reaches over the gap."""
+        """Pass over lost frames: hits grow older, and no peak reaches over the gap."""
         if frames < 0:
             raise ValueError("frames must not be negative")
+        self.now += frames
         self.before = self.last = 0
 
     def process(self, activations, timbres, out):
@@ -578,13 +589,17 @@ cdef class Votes:
 
     cdef void _step(self, const float* activation, const float* timbre, float* out) noexcept nogil:
         cdef Py_ssize_t label, i
-        cdef float share, moved, norm = 0, highest = 0
-        self.frames += 1
-        share = max(1 / (self.frames + self.first_frames), self.mean_share)
+        cdef float moved, share, norm = 0, highest = 0
+        self.now += 1
+        self.in_block += 1
+        share = 1 / (self.blocks * self.block_frames + self.in_block + self.first)
         for i in range(self.size):
-            self.mean[i] += share * (timbre[i] - self.mean[i])
-            self.timbre[i] = timbre[i] - self.mean[i]
+            self.sums[self.block, i] += timbre[i]
+            self.total[i] += timbre[i]
+            self.timbre[i] = timbre[i] - share * self.total[i]
             norm += self.timbre[i] * self.timbre[i]
+        if self.in_block == self.block_frames:
+            self._next_block()
         norm = 1 / (sqrtf(norm) + WITHDRAWN)
         for i in range(self.size):
             self.timbre[i] *= norm
@@ -602,6 +617,7 @@ cdef class Votes:
             self.filled = min(self.filled + 1, self.capacity)
         self.before = self.last
         self.last = highest
+        self.born[self.newest] = self.now
         for i in range(self.size):
             self.timbres[i, self.newest] = self.timbre[i]
         for label in range(self.labels):
@@ -618,7 +634,7 @@ cdef class Votes:
         for i in range(self.size):
             accumulate(count, self.timbre[i], &self.timbres[i, 0], &self.weights[0])
         for j in range(count):
-            self.weights[j] = expf(self.sharpness * self.weights[j])
+            self.weights[j] = expf(self.sharpness * self.weights[j]) if self.now - self.born[j] <= self.memory else 0
         if self.filled == self.capacity:
             self.weights[self.newest] = 0  # it has no vote yet
         for j in range(count):
@@ -627,8 +643,21 @@ cdef class Votes:
             sum = 0
             for j in range(count):
                 sum += self.weights[j] * self.odds[label, j]
-            self.votes[label] = sum / total
+            self.votes[label] = sum / total if total > 0 else 0
         return self.strength * total / (total + 1)
+
+    cdef void _next_block(self) noexcept nogil:
+        """Begin the next block of the mean in place of the oldest one; sum up anew, so that no error grows."""
+        cdef Py_ssize_t i, j
+        self.block = (self.block + 1) % BLOCKS
+        self.blocks = min(self.blocks + 1, BLOCKS - 1)
+        self.in_block = 0
+        for i in range(self.size):
+            self.sums[self.block, i] = 0
+            self.total[i] = 0
+        for j in range(BLOCKS):
+            for i in range(self.size):
+                self.total[i] += self.sums[j, i]
 
 
 # --- Expectation ---

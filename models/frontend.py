@@ -63,7 +63,8 @@ class Lift(nn.Module):
     def loud(cls, level: Tensor, peak: Tensor) -> Tensor:
         """Return 1 for frames [..., bands] that count, given the loudest band of late [..., 1], else 0."""
         least = torch.clamp(peak - cls.LOUD_DB / SCALE_DB, min=cls.LEAST_DB / SCALE_DB)
-        return (level.amax(-1, keepdim=True) > least).to(level.dtype)
+        loudest = level.amax(-1, keepdim=True)
+        return ((loudest > least) & (loudest <= FULL_SCALE)).to(level.dtype)  # what is louder is a broken input
 
     def forward(self, sums: Tensor) -> Tensor:
         """Return what to add to levels [..., bands], from decayed sums of loud ones and their weights last."""

@@ -38,8 +38,8 @@ class Votes:
         strength: float,
         sharpness: float,
         hits: int,
-        first_frames: float,
-        mean_frames: float,
+        first: float,
+        memory: int,
     ) -> Self: ...
     @property
     def labels(self) -> int: ...

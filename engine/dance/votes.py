@@ -16,8 +16,8 @@ from . import _dsp
 from .spec import ModelSpec
 
 _SHARPNESS = 8.0  # a hit at right angles weighs e^-8, one at 0.9 half
-_HITS = 256  # half a minute of busy music
-_FIRST, _MEAN = 1.0, 30.0  # seconds: of the mean timbre of nothing before the stream, and of the mean later on
+_HITS = 256
+_FIRST, _MEMORY = 1.0, 20.0  # seconds: of nothing before the stream, in the mean timbre; and how long hits vote
 
 
 class Votes(_dsp.Votes):
@@ -34,4 +34,6 @@ class Votes(_dsp.Votes):
     def __new__(cls, spec: ModelSpec, size: int) -> Self:
         """Turn seconds into frames, and set buffers aside."""
         hop = spec.features.hop_seconds
-        return super().__new__(cls, len(spec.labels), size, spec.votes, _SHARPNESS, _HITS, _FIRST / hop, _MEAN / hop)
+        return super().__new__(
+            cls, len(spec.labels), size, spec.votes, _SHARPNESS, _HITS, _FIRST / hop, round(_MEMORY / hop)
+        )

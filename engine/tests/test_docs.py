@@ -48,7 +48,7 @@ NOT_RUN = {
     r"\.ci/cross-aarch64": "minutes, and a cross compiler; test_aarch64.py runs it",
     r"python labelgen/manual\.py": "test_labelgen_manual.py runs it",
     r"python labelgen/midi\.py": "needs soundfonts; test_labelgen_midi.py runs it",
-    r"python training/(train|export|calibrate|evaluate)\.py": "minutes; test_training.py runs it",
+    r"python training/(train|survey|export|calibrate|evaluate)\.py": "minutes; test_training.py runs it",
     r"python training/finetune\.py": "minutes; test_finetune.py runs it",
     r"python benchmarks/latency\.py": "minutes, and recordings; test_latency.py runs its parts",
     r"python benchmarks/long_run\.py": "hours; test_long_run.py runs it for seconds",

@@ -88,7 +88,7 @@ def block(number):
 
 VOTES = """
 from dance import _dsp
-votes = _dsp.Votes(5, 48, 0.6, 8.0, 256, 100.0, 3000.0)
+votes = _dsp.Votes(5, 48, 0.6, 8.0, 256, 100.0, 2000)
 rng = np.random.default_rng(0)
 activations, timbres = rng.random((12, 1, 5), np.float32), rng.random((12, 1, 48), np.float32)
 frames, sounds, out = list(activations), list(timbres), np.empty((1, 5), np.float32)
