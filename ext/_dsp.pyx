@@ -451,7 +451,7 @@ cdef inline void accumulate(
 
 
 cdef enum:
-    BLOCKS = 20
+    BLOCKS = 20  # steps in which the mean forgets
 
 cdef float FAINT_HIT = 0.018  # activation from which something may be a hit: log-odds of -4
 cdef float OUTSPOKEN = 3.0  # log-odds beyond which a vote counts no more

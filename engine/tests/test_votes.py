@@ -148,9 +148,9 @@ def test_what_does_not_fit_is_refused():
             votes.process(good, timbres, good)
     with pytest.raises(ValueError, match="negative"):
         votes.skip(-1)
-    for labels, size, strength, hits, first, mean in (
-        (0, 8, 0.6, 9, 0, 99), (3, -1, 0.6, 9, 0, 99), (3, 8, 1.1, 9, 0, 99), (3, 8, 0.6, 0, 0, 99), (3, 8, 0.6, 9, -1, 99),
-        (3, 8, 0.6, 9, 0, 19),
+    for labels, size, strength, hits, first, memory in (
+        (0, 8, 0.6, 9, 0, 99), (3, -1, 0.6, 9, 0, 99), (3, 8, 1.1, 9, 0, 99), (3, 8, 0.6, 0, 0, 99),
+        (3, 8, 0.6, 9, -1, 99), (3, 8, 0.6, 9, 0, 19),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="need a label"):
-            _dsp.Votes(labels, size, strength, 8.0, hits, first, mean)
+            _dsp.Votes(labels, size, strength, 8.0, hits, first, memory)
