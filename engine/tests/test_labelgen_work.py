@@ -302,7 +302,7 @@ def scheduler(tmp_path_factory):
 def test_a_cluster_does_the_same(scheduler, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     jobs = units(*["good"] * 12, "raise", "nothing", "killed", "segfault", "hang", *["good"] * 3)
-    refused = run_units(make, iter(jobs), Path("set"), 1, prepare, ("once",), scheduler, limit=3.0)
+    refused = run_units(make, iter(jobs), Path("set"), 1, prepare, ("once",), scheduler, limit=10.0)
     manifest = Manifest(tmp_path / "set")
     assert refused == 5
     reasons = manifest.refused()
