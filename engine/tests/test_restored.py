@@ -33,8 +33,8 @@ def exported(folder, architecture, **sizes):
 USUAL = tuple(float(level) for level in np.linspace(25, -5, 12))
 
 
-@pytest.mark.parametrize("sizes", [{}, {"depth_db": 30.0}, {"usual_db": USUAL}, {"timbre": 5},
-                                   {"depth_db": 30.0, "usual_db": USUAL, "timbre": 5}], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize("sizes", [{}, {"usual_db": USUAL}, {"depth_db": 30.0, "usual_db": USUAL, "timbre": 5}],
+                         ids=" ".join)  # fmt: skip
 def test_a_whole_recording_is_heard_as_frame_by_frame(sizes, tmp_path):
     path = exported(tmp_path, "tcn", channels=8, dilations=(1, 4, 2), **sizes)
     network, steps = restored(path), Network(path)
