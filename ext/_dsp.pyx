@@ -438,6 +438,24 @@ def _parts(values):
     return np.concatenate([values.real, values.imag]).astype(np.float32)
 
 
+# --- What Votes and Expectation share ---
+
+
+cdef int check_weighing(const float[:, ::1] source, const float[:, ::1] target, Py_ssize_t labels) except -1:
+    """Refuse activations, and where they are to go, that are none or do not fit."""
+    if source is None or target is None:
+        raise TypeError("need arrays, not None")
+    if not source.shape[1] == target.shape[1] == labels or target.shape[0] < source.shape[0]:
+        raise ValueError(f"need activations and as large an out for {labels} labels")
+    return 0
+
+
+cdef void pass_on(const float[:, ::1] source, float[:, ::1] target) noexcept:
+    """Copy activations as they are."""
+    if source.shape[0]:
+        memmove(&target[0, 0], &source[0, 0], source.shape[0] * source.shape[1] * sizeof(float))
+
+
 cdef inline void accumulate(
     Py_ssize_t count, float factor, ConstRestrict values, Restrict sums
 ) noexcept nogil:
@@ -453,7 +471,8 @@ cdef inline void accumulate(
 cdef enum:
     BLOCKS = 20  # steps in which the mean forgets
 
-cdef float FAINT_HIT = 0.018  # activation from which something may be a hit: log-odds of -4
+FAINTEST = 0.018  # activation from which something may be a hit: log-odds of -4
+cdef float FAINT_HIT = FAINTEST
 cdef float OUTSPOKEN = 3.0  # log-odds beyond which a vote counts no more
 cdef float WITHDRAWN = 1e-6  # keeps a timbre equal to the mean from being divided by nothing
 
@@ -574,15 +593,13 @@ cdef class Votes:
             target = out
         except (ValueError, BufferError) as error:
             raise TypeError(f"need contiguous arrays, float32 [frames, labels or size]: {error}") from None
-        if source is None or sounds is None or target is None:
-            raise TypeError("need arrays, not None")
-        if not source.shape[1] == target.shape[1] == self.labels or target.shape[0] < source.shape[0]:
-            raise ValueError(f"need activations and as large an out for {self.labels} labels")
+        check_weighing(source, target, self.labels)
+        if sounds is None:
+            raise TypeError("need timbres, not None")
         if sounds.shape[0] != source.shape[0] or sounds.shape[1] != self.size:
             raise ValueError(f"need a timbre of {self.size} dimensions for each frame")
         if self.strength == 0:
-            if source.shape[0]:
-                memmove(&target[0, 0], &source[0, 0], source.shape[0] * self.labels * sizeof(float))
+            pass_on(source, target)
             return
         for frame in range(source.shape[0]):
             self._step(&source[frame, 0], &sounds[frame, 0], &target[frame, 0])
@@ -806,13 +823,9 @@ cdef class Expectation:
             target = out
         except (ValueError, BufferError) as error:
             raise TypeError(f"need contiguous arrays, float32 [frames, labels]: {error}") from None
-        if source is None or target is None:
-            raise TypeError("need arrays, not None")
-        if not source.shape[1] == target.shape[1] == self.labels or target.shape[0] < source.shape[0]:
-            raise ValueError(f"need activations and as large an out for {self.labels} labels")
+        check_weighing(source, target, self.labels)
         if self.strength == 0:
-            if source.shape[0]:
-                memmove(&target[0, 0], &source[0, 0], source.shape[0] * self.labels * sizeof(float))
+            pass_on(source, target)
             return
         for frame in range(source.shape[0]):
             self._step(&source[frame, 0], &target[frame, 0])

@@ -20,16 +20,16 @@ import torch
 from tqdm import tqdm
 
 from dance.features import log_mel
+from dance.votes import FAINTEST
 from labelgen.work import positive
 from models.frontend import SCALE_DB, SILENCE_DB, Lift, fading_peaks
 from models.restored import PIECE
 from models.tcn import TCN
 from training.average import read_checkpoint
 from training.calibrate import chosen_chunks
-from training.train import DrumTask, TrainConfig, checkpoint
+from training.train import DrumTask, checkpoint
 
 F32 = npt.NDArray[np.float32]
-FAINT = 0.018  # activation from which a peak may be a hit, as `dance.votes` has it
 EVEN = 0.1  # of the spread of the last component: keeps rare components from counting as much as all others
 
 
@@ -42,6 +42,8 @@ def usual_spectrum(recordings: Sequence[F32]) -> list[float]:
         if loud.any():
             mean = (level * loud).sum(0) / loud.sum()
             means.append(mean - mean.mean())
+    if not means:
+        raise ValueError("nothing is loud in these sets, or all drums lie too deep; see --balance")
     return [round(value, 2) for value in (SCALE_DB * torch.stack(means).mean(0)).tolist()]
 
 
@@ -57,12 +59,14 @@ def features_of_hits(network: TCN, recordings: Sequence[F32]) -> F32:
             features.append(heard[0])
         highest = torch.cat(activations).numpy()
         before, after = np.append(0, highest[:-1]), np.append(highest[1:], 0)
-        found.append(torch.cat(features).numpy()[(highest >= FAINT) & (highest > before) & (highest >= after)])
+        found.append(torch.cat(features).numpy()[(highest >= FAINTEST) & (highest > before) & (highest >= after)])
     return np.concatenate(found)
 
 
 def principal_components(features: F32, size: int) -> tuple[F32, F32]:
     """Return weight [size, channels] and bias [size] that map features to components of zero mean and equal spread."""
+    if len(features) <= size:
+        raise ValueError(f"{len(features)} hits are too few for {size} dimensions; name more chunks, or see --timbre")
     mean = features.mean(0, dtype=np.float64)
     spread, directions = np.linalg.eigh(np.cov(features.T.astype(np.float64)))
     spread, directions = spread[::-1][:size], directions[:, ::-1][:, :size]
@@ -70,18 +74,27 @@ def principal_components(features: F32, size: int) -> tuple[F32, F32]:
     return weight.astype(np.float32), (-weight @ mean).astype(np.float32)
 
 
-def survey(config: TrainConfig, network: TCN, recordings: Sequence[F32], size: int) -> tuple[TrainConfig, TCN]:
-    """Return the configuration and the network with what `recordings` [frames, bands] say."""
-    told = replace(network.config, usual_db=tuple(usual_spectrum(recordings)), timbre=size)
-    surveyed = TCN(told)
-    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("heads.timbre.")}
-    surveyed.load_state_dict({**surveyed.state_dict(), **kept, **surveyed.frontend.state_dict(prefix="frontend.")})
-    weight, bias = principal_components(features_of_hits(surveyed.eval(), recordings), size)
-    timbre = surveyed.heads.timbre
-    assert timbre is not None
-    timbre.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-    sizes = {**config.sizes, "usual_db": list(told.usual_db), "timbre": size}
-    return replace(config, sizes=sizes), surveyed
+def survey(task: DrumTask, recordings: Sequence[F32], size: int) -> DrumTask:
+    """Return the same network with what `recordings` [frames, bands] say.
+
+    Raises
+    ------
+    ValueError
+        If it is no TCN, or too little is heard in the recordings.
+    """
+    if not isinstance(task.network, TCN):
+        raise ValueError("the checkpoint holds no TCN; others are not surveyed")
+    size = min(size, task.network.config.channels)
+    sizes = {**task.config.sizes, "usual_db": usual_spectrum(recordings), "timbre": size}
+    surveyed = DrumTask(asdict(replace(task.config, sizes=sizes)))
+    network = surveyed.network.eval()
+    assert isinstance(network, TCN) and network.heads.timbre is not None
+    measured = ("frontend.lift.", "heads.timbre.")
+    kept = {name: value for name, value in task.network.state_dict().items() if not name.startswith(measured)}
+    network.load_state_dict({**network.state_dict(), **kept})
+    weight, bias = principal_components(features_of_hits(network, recordings), size)
+    network.heads.timbre.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    return surveyed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,25 +122,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        read_checkpoint(args.checkpoint)
-        task = DrumTask.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
-        network = task.network
-        if not isinstance(network, TCN):
-            raise ValueError(f"{args.checkpoint} holds no TCN; others are not surveyed")
+        loaded = read_checkpoint(args.checkpoint)
+        task = DrumTask(loaded["hyper_parameters"]["config"])
+        task.load_state_dict(loaded["state_dict"])
         recordings = []
         for folder in args.sets:
             for chunk in tqdm(chosen_chunks(folder, args.balance, args.limit), desc=folder.name, unit="chunk"):
                 samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
                 recordings.append(log_mel(samples, task.config.features, rate))
-        config, surveyed = survey(task.config, network.eval(), recordings, min(args.timbre, network.config.channels))
+        surveyed = survey(task, recordings, args.timbre)
     except (OSError, ValueError) as error:
         print(f"survey: {error}", file=sys.stderr)
         return 2
-    told = DrumTask(asdict(config))
-    told.network.load_state_dict(surveyed.state_dict())
-    torch.save(checkpoint(told), args.out)
-    lows = " ".join(f"{value:.0f}" for value in config.sizes["usual_db"][:8])
-    print(f"{args.out}: {len(recordings)} recordings; lows {lows} dB; {config.sizes['timbre']} dimensions of timbre")
+    torch.save(checkpoint(surveyed), args.out)
+    sizes = surveyed.config.sizes
+    lows = " ".join(f"{value:.0f}" for value in sizes["usual_db"][:8])
+    print(f"{args.out}: {len(recordings)} recordings; lows {lows} dB; {sizes['timbre']} dimensions of timbre")
     return 0
 
 

@@ -4,6 +4,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+FAINTEST: float
+
 class LogMel:
     def __new__(
         cls,

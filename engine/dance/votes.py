@@ -7,13 +7,16 @@ taken for. It costs no delay, since only the past is asked.
 
 Contents
 --------
-Votes
+Votes, FAINTEST
 """
 
 from typing import Self
 
 from . import _dsp
 from .spec import ModelSpec
+
+FAINTEST = _dsp.FAINTEST
+"""Activation from which a peak is remembered."""
 
 _SHARPNESS = 8.0  # a hit at right angles weighs e^-8, one at 0.9 half
 _HITS = 256
