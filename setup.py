@@ -1,4 +1,4 @@
-"""Builds the compiled core: ``ext/*.pyx`` become ``dance._dsp`` and ``dance._ring``."""
+"""Builds the compiled core: ``ext/*.pyx`` become ``dance._dsp``, ``dance._ring`` and ``dance._tcn``."""
 
 import sys
 
@@ -16,6 +16,7 @@ setup(
         [
             Extension("dance._dsp", ["ext/_dsp.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
             Extension("dance._ring", ["ext/_ring.pyx"], extra_compile_args=COMPILE),
+            Extension("dance._tcn", ["ext/_tcn.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
         ],
         language_level=3,
         compiler_directives={

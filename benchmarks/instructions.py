@@ -1,8 +1,8 @@
 """How many instructions the compiled core needs for a hop, counted by callgrind and held against a baseline.
 
-Time depends on the machine and on what else it does; this count does not. ``ext/_dsp.pyx`` is compiled once more,
-with flags that never change, and run under valgrind over ten seconds of a fixed signal, at 44.1 and at 48 kHz.
-Counted is what the kernels themselves execute: no Python, no checks of arguments, nothing of the C library.
+Time depends on the machine and on what else it does; this count does not. ``ext/_dsp.pyx`` and ``ext/_tcn.pyx`` are
+compiled once more, with flags that never change, and run under valgrind over ten seconds of a fixed signal, at 44.1 and
+at 48 kHz. Counted is what the kernels themselves execute: no Python, no checks of arguments, nothing of the C library.
 
 Compilers differ, so the baseline ``benchmarks/instructions.json`` has an entry for each; ``--renew`` writes the one
 of this machine. The exit code is 1 when a kernel has become dearer by more than the tolerance, and 2 when there is
@@ -28,18 +28,20 @@ from dance.features import mel_filters, window
 from dance.spec import FeatureSpec
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT / "ext" / "_dsp.pyx"
+SOURCES = (ROOT / "ext" / "_dsp.pyx", ROOT / "ext" / "_tcn.pyx")
 BASELINE = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.03
 
 # As setup.py compiles, but without the flags that the builder's Python adds, and for processors of one kind.
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "initializedcheck=False", "cdivision=True")
-FLAGS = ("-shared", "-fPIC", "-O3", "-fno-math-errno", "-ffp-contract=off")
+FLAGS = ("-shared", "-fPIC", "-O3", "-fno-math-errno", "-ffp-contract=off", "-DONE_CLONE")
 ARCHITECTURE = {"x86_64": "-march=x86-64-v2", "aarch64": "-march=armv8-a"}
 
 RATES = (44100, 48000)
 HOPS = 1000
+SELDOM = 10  # the network works only on every tenth frame: valgrind is slow, and its steps are alike
 LABELS, TIMBRE = 5, 48
+CHANNELS, DILATIONS = 128, (1, 2, 4, 8, 1, 2, 4, 8, 16, 32, 2, 64, 1)  # as the released model has them
 
 # Runs under valgrind, so it loads no more than it must.
 DRIVER = """
@@ -47,14 +49,24 @@ import sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 import _dsp
+import _tcn
 given = np.load(sys.argv[1] + "/given.npz")
 out = np.empty((2, int(given["bands"])), np.float32)
 hits = np.empty((1, int(given["labels"])), np.uint8)
 for rate in given["rates"]:
     samples, hop = given[f"samples{rate}"], int(given[f"hop{rate}"])
     mel = _dsp.LogMel(hop / rate, rate, given[f"window{rate}"], given[f"filters{rate}"], float(given["floor"]))
-    for start in range(0, len(samples), hop):
+    frontend = {"silence_db": -100, "scale_db": 30, "fade": 0.002, "full_scale": 3.3, "decay": 0.995, "depth": 1.7}
+    bands = {name: given["bands_" + name] for name in ("usual", "middle", "lows")}
+    lift = {"loud": 1, "least": 0.8, "decay": 0.9998, "trust": 0.05, "share": 2, "free": 0.1, "most": 0.7, **bands}
+    names = ("weights", "scales", "biases", "skipped", "heads", "heads_scales", "bias")
+    weights = [given["net_" + name] for name in names]
+    tcn = _tcn.TCN(frontend, lift, given["dilations"].tolist(), *weights, mel.bands, hits.size)
+    onset, velocity, timbre = (np.empty(n, np.float32) for n in (tcn.labels, tcn.labels, tcn.size))
+    for number, start in enumerate(range(0, len(samples), hop)):
         mel.process(samples[start : start + hop], out)
+        if number % int(given["seldom"]) == 0:
+            tcn.step(out[0], onset, velocity, timbre)
     votes = _dsp.Votes(hits.size, given["timbres"].shape[2], 0.6, 8, 256, 100, 2000)
     expectation = _dsp.Expectation(hits.size, 2, 20, 800, 300, 500, 20)
     picker = _dsp.PeakPicker([0.4] * hits.size, [5] * hits.size, 3)
@@ -64,8 +76,8 @@ for rate in given["rates"]:
         picker.process(activations, hits, 1 - activations)
 """
 
-# callgrind_annotate's line for a method of a Cython class: count, share, and the mangled name
-KERNEL = re.compile(r"^\s*([\d,]+).*__pyx_f_4_dsp_\d+([A-Z][A-Za-z]+?)_(\w+)")
+# callgrind_annotate's line for a method of a Cython class or a C function that it calls: count, share, mangled name
+KERNEL = re.compile(r"^\s*([\d,]+).*(?:__pyx_f_4_(?:dsp|tcn)_\d+([A-Z][A-Za-z]+?)_(\w+)|[:?](add_product)\b)")
 
 
 class CannotCountError(Exception):
@@ -83,13 +95,13 @@ def compiler() -> str:
     return f"{machine} gcc {_run('gcc', '-dumpversion').strip().split('.')[0]}"
 
 
-def count(source: Path = SOURCE) -> dict[str, float]:
+def count(sources: Sequence[Path] = SOURCES) -> dict[str, float]:
     """Return the instructions of each kernel for a hop, the mean of both rates.
 
     Parameters
     ----------
-    source : Path
-        The Cython file.
+    sources : sequence of Path
+        The Cython files.
 
     Returns
     -------
@@ -104,7 +116,8 @@ def count(source: Path = SOURCE) -> dict[str, float]:
     compiler()
     with tempfile.TemporaryDirectory(prefix="dance-") as name:
         folder = Path(name)
-        _build(source, folder)
+        for source in sources:
+            _build(source, folder)
         np.savez(folder / "given.npz", **_given())
         out = folder / "callgrind.out"
         valgrind = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}")
@@ -113,11 +126,12 @@ def count(source: Path = SOURCE) -> dict[str, float]:
     counts: dict[str, float] = {}
     for line in text.splitlines():
         if found := KERNEL.match(line):
-            number, owner, method = found.groups()
-            kernel = f"{owner}.{method}"
-            counts[kernel] = counts.get(kernel, 0) + int(number.replace(",", "")) / (len(RATES) * HOPS)
-    if not {"LogMel", "Votes", "Expectation", "PeakPicker"} <= totals(counts).keys():
-        raise CannotCountError(f"callgrind saw no kernels of {source}; were they renamed?")
+            number, owner, method, function = found.groups()
+            kernel = f"{owner}.{method}" if owner else f"TCN.{function}"
+            steps = len(RATES) * HOPS / (SELDOM if kernel.startswith("TCN.") else 1)
+            counts[kernel] = counts.get(kernel, 0) + int(number.replace(",", "")) / steps
+    if not {"LogMel", "TCN", "Votes", "Expectation", "PeakPicker"} <= totals(counts).keys():
+        raise CannotCountError("callgrind did not see all kernels; were they renamed?")
     return counts
 
 
@@ -156,12 +170,12 @@ def renew(counts: Mapping[str, float], path: Path = BASELINE) -> None:
 
 
 def _build(source: Path, folder: Path) -> None:
-    c = folder / "_dsp.c"
+    c = folder / f"{source.stem}.c"
     directives = (word for directive in DIRECTIVES for word in ("-X", directive))
     _run(sys.executable, "-m", "cython", "-3", *directives, str(source), "-o", str(c))
     include = f"-I{sysconfig.get_path('include')}"
     flags = (*FLAGS, ARCHITECTURE[platform.machine()], include)
-    _run("gcc", *flags, str(c), "-o", str(folder / "_dsp.so"), "-lm")
+    _run("gcc", *flags, str(c), "-o", str(folder / f"{source.stem}.so"), "-lm")
 
 
 def _given() -> dict[str, np.ndarray]:
@@ -172,10 +186,24 @@ def _given() -> dict[str, np.ndarray]:
     given = {
         "bands": np.array(spec.bands),
         "labels": np.array(LABELS),
+        "seldom": np.array(SELDOM),
         "floor": np.array(spec.floor),
         "rates": np.array(RATES),
         "activations": activations.astype(np.float32)[:, None],
         "timbres": np.sin(time * np.arange(1, 1 + TIMBRE) / 5).astype(np.float32)[:, None],
+    }
+    rows, heads = 9 * spec.bands + 4 * len(DILATIONS) * CHANNELS, 2 * LABELS + TIMBRE
+    wave = np.sin(np.arange(rows * CHANNELS) / 3.7)
+    given |= {
+        "dilations": np.array(DILATIONS),
+        "net_weights": (32767 * wave).astype(np.int16).reshape(rows, CHANNELS),
+        "net_scales": np.full(rows, 2e-6, np.float32),
+        "net_biases": wave[: (1 + len(DILATIONS)) * CHANNELS].astype(np.float32).reshape(-1, CHANNELS) / 10,
+        "net_skipped": np.zeros((1 + len(DILATIONS), CHANNELS), np.float32),
+        "net_heads": (32767 * wave[: CHANNELS * heads]).astype(np.int16).reshape(CHANNELS, heads),
+        "net_heads_scales": np.full(CHANNELS, 2e-6, np.float32),
+        "net_bias": np.zeros(heads, np.float32),
+        **{f"bands_{name}": np.full(spec.bands, 1 / spec.bands, np.float32) for name in ("usual", "middle", "lows")},
     }
     for rate in RATES:
         hop = round(spec.hop_seconds * rate)

@@ -59,6 +59,18 @@ class Lift(nn.Module):
         self.register_buffer("middle", middle[:, None])
         self.register_buffer("lows", ((last - band) / (last - first)).clamp(0, 1))
 
+    def numbers(self) -> dict[str, float]:
+        """Return what its arithmetic needs beside tensors; levels are parts of `SCALE_DB`."""
+        return {
+            "loud": self.LOUD_DB / SCALE_DB,
+            "least": self.LEAST_DB / SCALE_DB,
+            "decay": self.decay,
+            "trust": (1 - self.decay) * self.TRUST,
+            "share": self.SHARE,
+            "free": self.FREE_DB / SCALE_DB,
+            "most": self.MOST_DB / SCALE_DB,
+        }
+
     @classmethod
     def loud(cls, level: Tensor, peak: Tensor) -> Tensor:
         """Return 1 for frames [..., bands] that count, given the loudest band of late [..., 1], else 0."""
@@ -99,6 +111,17 @@ class Frontend(nn.Module):
         self.depth = None if depth_db is None else depth_db / SCALE_DB
         self.decay = 1 - 1 / mean_frames
         self.lift = Lift(usual_db) if usual_db else None
+
+    def numbers(self) -> dict[str, float | None]:
+        """Return what its arithmetic needs beside tensors; levels are parts of `SCALE_DB`."""
+        return {
+            "silence_db": SILENCE_DB,
+            "scale_db": SCALE_DB,
+            "fade": FADE_DB / SCALE_DB,
+            "full_scale": FULL_SCALE,
+            "decay": self.decay,
+            "depth": self.depth,
+        }
 
     def init_state(self, batch: int) -> list[Tensor]:
         """Return the state before a stream.

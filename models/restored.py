@@ -34,7 +34,7 @@ def restored(path: Path) -> TCN | None:
     SpecError
         If the file is no model.
     """
-    exported = Network(path)
+    exported = Network(path, compiled=False)
     weights = {x.name: torch.from_numpy(numpy_helper.to_array(x).copy()) for x in onnx.load(path).graph.initializer}
     try:
         network = _assembled(weights, exported.spec.features.bands, len(exported.spec.labels))

@@ -11,6 +11,7 @@ Streaming, streaming
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,10 @@ class Streaming(nn.Module, ABC):
     @abstractmethod
     def init_state(self) -> list[Tensor]:
         """Return the state at the start of a stream: zeros, silence."""
+
+    def description(self) -> dict[str, Any] | None:
+        """Return what `dance.tcn` needs to know beside the weights, if it can do this step."""
+        return None
 
     @abstractmethod
     def forward(self, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -190,6 +195,16 @@ class StreamingTCN(Streaming):
         self.stack = StackStep(network.blocks)
         self.heads = HeadsStep(network.heads)
         self.results = self.heads.results
+        lift = network.frontend.lift
+        self._description = {
+            "dilations": [block.past.conv.dilation[0] for block in network.blocks],
+            "frontend": network.frontend.numbers(),
+            "lift": None if lift is None else lift.numbers(),
+        }
+
+    def description(self) -> dict[str, Any]:
+        """See `Streaming`."""
+        return self._description
 
     def init_state(self) -> list[Tensor]:
         """See `Streaming`."""

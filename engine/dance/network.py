@@ -4,6 +4,9 @@ The file has an input ``frame`` float32 [1, bands] in dB, outputs ``onset`` and 
 0..1, perhaps an output ``timbre`` float32 [1, n], by which sounds are compared, and for every further input X (a state,
 zero at first) an output ``next_X`` of the same shape. Its metadata hold a ModelSpec as JSON under the key ``dance``.
 
+ONNX Runtime takes any graph of that form. Of a temporal convolutional network, as the released one is, the step is
+compiled.
+
 Contents
 --------
 Network
@@ -11,20 +14,15 @@ Network
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SpecError
+from .onnx_file import OnnxFile
+from .onnx_session import METADATA, OnnxSession
 from .spec import ModelSpec
-
-if TYPE_CHECKING:
-    import onnxruntime
-
-_KEY = "dance"
-_NEXT = "next_"
-_TIMBRE = "timbre"
+from .tcn import TCN
 
 
 class Network:
@@ -34,10 +32,14 @@ class Network:
     ----------
     path : path-like
         The ``.onnx`` file.
+    compiled : bool
+        Whether to use the compiled step where there is one; otherwise ONNX Runtime does every graph.
 
     Attributes
     ----------
     spec : ModelSpec
+    compiled : bool
+        Whether the compiled step is used.
     timbre : float32 [1, n]
         Of the last frame; the next step overwrites it. Empty if the model tells none.
 
@@ -47,23 +49,11 @@ class Network:
         If the file cannot be read or is no model of the form above.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        session = _open(Path(path))
-        self.spec = _spec(session, path)
-        inputs, outputs = _shapes(session, self.spec, path)
-        self._frame = np.zeros(inputs.pop("frame"), np.float32)
-        self._onset = np.zeros(outputs["onset"], np.float32)
-        self._velocity = np.zeros(outputs["velocity"], np.float32)
-        self.timbre = np.zeros(outputs.get(_TIMBRE, (1, 0)), np.float32)
-        self._session = session
-        # A step reads one set of states and writes the other. Bound once, a call costs half of what passing
-        # arrays does, and allocates no tensors.
-        self._states = [{name: np.zeros(shape, np.float32) for name, shape in inputs.items()} for _ in range(2)]
-        self._bindings = [self._bind(self._states[k], self._states[1 - k]) for k in range(2)]
-        self._turn = 0
-        # The first call is many times slower than all others.
-        self.step(self._frame[0])
-        self.reset()
+    def __init__(self, path: str | os.PathLike[str], *, compiled: bool = True) -> None:
+        self.spec, self._network = _open(Path(path), compiled)
+        self.compiled = isinstance(self._network, TCN)
+        self._onset, self._velocity = np.zeros((2, 1, len(self.spec.labels)), np.float32)
+        self.timbre = np.zeros((1, self._network.size), np.float32)
 
     def step(self, frame: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Take in one frame.
@@ -81,80 +71,31 @@ class Network:
         ------
         TypeError
             If the frame is not float32; nothing is converted silently.
+        ValueError
+            If it has another shape.
         """
-        np.copyto(self._frame[0], frame, casting="no")
-        self._session.run_with_iobinding(self._bindings[self._turn])
-        self._turn = 1 - self._turn
+        if frame.dtype != np.float32:
+            raise TypeError(f"a frame must be float32, not {frame.dtype}")
+        self._network.step(frame, self._onset[0], self._velocity[0], self.timbre[0])
         return self._onset, self._velocity
 
     def reset(self) -> None:
         """Begin a new stream: all states are zero."""
-        self._turn = 0
-        for states in self._states:
-            for state in states.values():
-                state.fill(0)
-        self._onset.fill(0)
-        self._velocity.fill(0)
-        self.timbre.fill(0)
-
-    def _bind(
-        self, before: dict[str, NDArray[np.float32]], after: dict[str, NDArray[np.float32]]
-    ) -> "onnxruntime.IOBinding":
-        """Tie inputs and outputs to the memory of our arrays (on a CPU these tensors are views)."""
-        import onnxruntime
-
-        binding = self._session.io_binding()
-        for name, array in {"frame": self._frame, **before}.items():
-            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-        results = {"onset": self._onset, "velocity": self._velocity}
-        if self.timbre.size:
-            results[_TIMBRE] = self.timbre
-        for name, array in {**results, **{_NEXT + name: array for name, array in after.items()}}.items():
-            binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-        return binding
+        self._network.reset()
+        for result in (self._onset, self._velocity, self.timbre):
+            result.fill(0)
 
 
-def _open(path: Path) -> "onnxruntime.InferenceSession":
-    import onnxruntime  # slow to load, and of no use before there is a model
-
+def _open(path: Path, compiled: bool) -> tuple[ModelSpec, TCN | OnnxSession]:
     if not path.is_file():
         raise SpecError(f"no model file {path}")
-    options = onnxruntime.SessionOptions()
-    # A step is too small to share; waiting threads would only heat the machine.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own classes share no base but this
-        raise SpecError(f"{path} is no model that ONNX Runtime can run: {error}") from None
-
-
-def _spec(session: "onnxruntime.InferenceSession", path: str | os.PathLike[str]) -> ModelSpec:
-    text = session.get_modelmeta().custom_metadata_map.get(_KEY)
-    if text is None:
-        raise SpecError(f"{path} does not describe itself (no metadata {_KEY!r}); make it with training/export.py")
-    return ModelSpec.from_json(text)
-
-
-def _shapes(
-    session: "onnxruntime.InferenceSession", spec: ModelSpec, path: str | os.PathLike[str]
-) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Return the shapes of inputs and outputs after checking that they are those of a streaming step."""
-    inputs = {node.name: node.shape for node in session.get_inputs()}
-    outputs = {node.name: node.shape for node in session.get_outputs()}
-    for node in [*session.get_inputs(), *session.get_outputs()]:
-        if node.type != "tensor(float)" or not all(isinstance(size, int) for size in node.shape):
-            raise SpecError(f"{path}: {node.name} must be float32 of fixed shape, not {node.type} {node.shape}")
-    results = [1, len(spec.labels)]
-    expected = {"onset": results, "velocity": results}
-    expected |= {_NEXT + name: shape for name, shape in inputs.items() if name != "frame"}
-    if inputs.get("frame") != [1, spec.features.bands]:
-        raise SpecError(f"{path}: input frame must be [1, {spec.features.bands}], not {inputs.get('frame')}")
-    timbre = outputs.get(_TIMBRE)
-    if timbre and timbre[:-1] == [1]:
-        expected[_TIMBRE] = timbre
-    if outputs != expected:
-        raise SpecError(f"{path}: outputs must be {expected}, not {outputs}")
-    return inputs, outputs
+    if compiled:
+        try:
+            file = OnnxFile.read(path)
+        except ValueError:
+            file = None  # ONNX Runtime says better what is wrong
+        if file and TCN.described(file):
+            spec = ModelSpec.from_json(file.metadata.get(METADATA, ""))
+            return spec, TCN(file, spec.features.bands, len(spec.labels))
+    session = OnnxSession(path)
+    return session.spec, session

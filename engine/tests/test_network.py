@@ -24,7 +24,7 @@ def run(network, frames):
 
 
 def test_step_equals_plain_run(model_path):
-    network = Network(model_path)
+    network = Network(model_path, compiled=False)
     session = onnxruntime.InferenceSession(str(model_path), providers=["CPUExecutionProvider"])
     states = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs() if i.name != "frame"}
     names = [output.name for output in session.get_outputs()]

@@ -111,6 +111,17 @@ def block(number):
         expectation.skip(2)
 """
 
+TCN = """
+from dance.detector import RELEASED
+from dance.network import Network
+network = Network(RELEASED)
+assert network.compiled
+frames = list(np.random.default_rng(0).normal(-50, 15, (12, network.spec.features.bands)).astype(np.float32))
+
+def block(number):
+    network.step(frames[number % 12])
+"""
+
 PEAK_PICKER = """
 from dance import _dsp
 picker = _dsp.PeakPicker([0.4] * 5, [5] * 5, 3)
@@ -150,7 +161,14 @@ def block(number):
 assert any(detector.process(song[start : start + 256]) for start in starts), "events must be among what is measured"
 """
 
-COMPILED = {"LogMel": LOG_MEL, "Votes": VOTES, "Expectation": EXPECTATION, "PeakPicker": PEAK_PICKER, "Ring": RING}
+COMPILED = {
+    "LogMel": LOG_MEL,
+    "TCN": TCN,
+    "Votes": VOTES,
+    "Expectation": EXPECTATION,
+    "PeakPicker": PEAK_PICKER,
+    "Ring": RING,
+}
 
 MISTAKES = {
     "calls": "libc.free(libc.malloc(64))",
