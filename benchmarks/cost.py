@@ -28,11 +28,13 @@ SONG = ROOT / "data" / "demo" / "song.ogg"
 STAGES = {
     "test_log_mel": "LogMel.process",
     "test_network": "Network.step",
+    "test_network_by_onnx_runtime": "the same by ONNX Runtime",
     "test_votes": "Votes.process",
     "test_expectation": "Expectation.process",
     "test_peak_picker": "PeakPicker.process",
     "test_detector": "Detector.process (all)",
     "test_detector_at_live_pace": "the same at live pace",
+    "test_detector_at_live_pace_by_onnx_runtime": "and by ONNX Runtime",
 }
 
 # /proc's peak, not getrusage's: the latter is inherited from a larger parent

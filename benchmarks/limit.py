@@ -6,8 +6,9 @@ matrix product (which is as near to the peak as programs come) this gives the le
 longer the engine takes.
 
 A single frame uses each weight once, so the weights have to be read again for each hop, and reading may be slower
-than arithmetic. The second limit is the time of one matrix-vector product over as many weights. What ONNX Runtime
-takes to start as many operations, whatever they do, is printed beside them: it is no limit, but it explains the rest.
+than arithmetic. The second limit is the time of one matrix-vector product over as many bytes of weights: two each in
+the compiled step, four in ONNX Runtime. What the latter takes to start as many operations, whatever they do, is printed
+for a graph that it runs: it is no limit, but it explains the rest.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from onnx import helper, numpy_helper, shape_inference
 from dance.detector import RELEASED, Detector
 from dance.errors import DanceError
 from dance.features import mel_filters, window
+from dance.network import Network
 from dance.spec import FeatureSpec
 
 SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
@@ -187,18 +189,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         network, weights = network_work(args.model)
         features = feature_work(detector.spec.features, args.rate)
         taken = hop_seconds(detector, args.song)
-        count = operations(args.model)
     except (DanceError, OSError, ValueError, sf.LibsndfileError) as error:
         print(f"limit: {error}", file=sys.stderr)
         return 2
-    peak, reading = speeds(weights)
+    compiled = Network(args.model).compiled
+    peak, reading = speeds(weights // 2 if compiled else weights)
     arithmetic = (network + features) / peak
     print(f"network, one step                {network / 1e6:8.3f} million operations, {weights:,} weights")
     print(f"features, one frame              {features / 1e6:8.3f} million operations")
     print(f"a core in a matrix product       {peak / 1e9:8.1f} thousand million operations a second")
     print(f"least time for the arithmetic    {1e6 * arithmetic:8.1f} us")
     print(f"reading the weights once         {1e6 * reading:8.1f} us")
-    print(f"starting {count:3} operations          {1e6 * starting(count):8.1f} us")
+    if not compiled:
+        count = operations(args.model)
+        print(f"starting {count:3} operations          {1e6 * starting(count):8.1f} us")
     print(f"a hop takes (median)             {1e6 * taken:8.1f} us")
     print(f"times the arithmetic             {taken / arithmetic:8.1f}")
     print(f"times the larger of both limits  {taken / max(arithmetic, reading):8.1f}")

@@ -54,6 +54,12 @@ def network(request: pytest.FixtureRequest) -> Network:
 
 
 @pytest.fixture(scope="module")
+def graph(request: pytest.FixtureRequest) -> Network:
+    """Return the model as ONNX Runtime does it."""
+    return Network(request.config.getoption("model"), compiled=False)
+
+
+@pytest.fixture(scope="module")
 def frames(network: Network, rate: int, song: np.ndarray) -> np.ndarray:
     """Return the recording's log-mel frames."""
     return log_mel(song, network.spec.features, rate)
@@ -71,6 +77,12 @@ def test_network(benchmark: BenchmarkFixture, network: Network, rate: int, frame
     """A frame to activations."""
     network.reset()
     measure(benchmark, network.step, list(frames), rate, round(network.spec.features.hop_seconds * rate))
+
+
+def test_network_by_onnx_runtime(benchmark: BenchmarkFixture, graph: Network, rate: int, frames: np.ndarray) -> None:
+    """The same where no step is compiled."""
+    graph.reset()
+    measure(benchmark, graph.step, list(frames), rate, round(graph.spec.features.hop_seconds * rate))
 
 
 def test_votes(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:
@@ -114,8 +126,21 @@ def test_detector(benchmark: BenchmarkFixture, network: Network, rate: int, song
 
 def test_detector_at_live_pace(benchmark: BenchmarkFixture, network: Network, rate: int, song: np.ndarray) -> None:
     """The same with a pause before each hop, in which caches and clock rate are lost to others, as on stage."""
-    hop = round(network.spec.features.hop_seconds * rate)
     network.reset()
+    live(benchmark, network, rate, song)
+
+
+def test_detector_at_live_pace_by_onnx_runtime(
+    benchmark: BenchmarkFixture, graph: Network, rate: int, song: np.ndarray
+) -> None:
+    """The same where no step is compiled."""
+    graph.reset()
+    live(benchmark, graph, rate, song)
+
+
+def live(benchmark: BenchmarkFixture, network: Network, rate: int, song: np.ndarray) -> None:
+    """Time hops with pauses between them."""
+    hop = round(network.spec.features.hop_seconds * rate)
     detector = Detector(network, sample_rate=rate)
     measure(benchmark, detector.process, cut(song, hop), rate, hop, rounds=LIVE_ROUNDS, pause=PAUSE)
 

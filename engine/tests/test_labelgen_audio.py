@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,20 @@ def chunks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory, chunks):
-    """Train one by the command line, on the spot."""
+    """Train one by the command line, on the spot; a narrow one, for which few steps are short ones, too."""
+
+    @dataclass(frozen=True)
+    class Narrow(train_shreds.ShredConfig):
+        channels: tuple[int, int, int, int] = (12, 24, 24, 48)
+
     folder = tmp_path_factory.mktemp("classifier")
     shots = studio.one_shots(folder / "shots")
     arguments = ["--oneshots", shots, "--chunks", chunks, "--music", chunks, "--validate", chunks]
-    arguments += ["--passages", 12, "--unseen", 3, "--steps", 80, "--nets", 1, "--jobs", 1]
+    arguments += ["--passages", 12, "--unseen", 3, "--steps", 120, "--nets", 1, "--jobs", 1]
     arguments += ["--out", folder / "s.onnx", "--cache", folder / "cache"]
-    assert train_shreds.main([str(x) for x in arguments]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_shreds, "ShredConfig", Narrow)
+        assert train_shreds.main([str(x) for x in arguments]) == 0
     return folder / "s.onnx"
 
 
