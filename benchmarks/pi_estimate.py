@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dance.detector import RELEASED
+from dance.network import Network
 
 ROOT = Path(__file__).resolve().parents[1]
 CROSS = ROOT / ".ci" / "cross-aarch64"
@@ -190,6 +191,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pi_estimate: no model file {args.model}", file=sys.stderr)
         return 2
     weights = args.model.stat().st_size
+    if Network(args.model).compiled:
+        weights //= 2  # the compiled step keeps them in 16 bits
     table = Table("estimate", "core", *STAGES, "a hop of 10 ms takes", "share of a core", box=None)
     try:
         for board in BOARDS:
@@ -208,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(width=120)
     console.print(table)
     console.print(
-        f"instructions are of one hop; the model has {weights / 1e6:.1f} MB; nothing here was measured on a board"
+        f"instructions are of a hop, which reads {weights / 1e6:.1f} MB of weights; nothing here was measured on a board"
     )
     return 0
 
