@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(width=120)
     console.print(table)
     console.print(
-        f"instructions are of a hop, which reads {weights / 1e6:.1f} MB of weights; nothing here was measured on a board"
+        f"instructions are of a hop, which reads {weights / 1e6:.1f} MB of weights; nothing was measured on a board"
     )
     return 0
 
