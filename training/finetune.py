@@ -160,7 +160,7 @@ def load(checkpoint: Path, model: Path) -> tuple[DrumTask, ModelSpec]:
     task.network.eval()
     spec = Network(model).spec
     same = spec.labels == task.config.labels and spec.features == task.config.features
-    if not same or parity(task.network, model, steps=100) > PARITY:
+    if not same or parity(task.network, model, steps=100)[0] > PARITY:
         raise ValueError(f"{model} is not an export of {checkpoint}; name the one that is with --model")
     return task, spec
 

@@ -92,7 +92,7 @@ def _open(path: Path, compiled: bool) -> tuple[ModelSpec, TCN | OnnxSession]:
     if compiled:
         try:
             file = OnnxFile.read(path)
-        except ValueError:
+        except (OSError, ValueError):
             file = None  # ONNX Runtime says better what is wrong
         if file and TCN.described(file):
             spec = ModelSpec.from_json(file.metadata.get(METADATA, ""))

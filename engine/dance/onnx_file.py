@@ -26,11 +26,13 @@ class OnnxFile:
 
     Attributes
     ----------
+    path : Path
     metadata : mapping of str to str
     arrays : mapping of str to array
         The constants of the graph that are float32 or int64; not to be written to.
     """
 
+    path: Path
     metadata: Mapping[str, str]
     arrays: Mapping[str, NDArray[Any]]
 
@@ -57,7 +59,7 @@ class OnnxFile:
             for tensor in model.graph.initializer
             if tensor.data_type in _TYPES and tensor.raw_data
         }
-        return cls({entry.key: entry.value for entry in model.metadata_props}, arrays)
+        return cls(path, {entry.key: entry.value for entry in model.metadata_props}, arrays)
 
 
 @cache

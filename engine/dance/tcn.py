@@ -44,7 +44,7 @@ class TCN(_tcn.TCN):
             description = json.loads(file.metadata[DESCRIPTION])
             return super().__new__(cls, **_arguments(file.arrays, description), bands=bands, labels=labels)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise SpecError(f"its network is not what it says ({error!r}); export it again") from None
+            raise SpecError(f"{file.path}: the network is not what it says ({error!r}); export it again") from None
 
     @staticmethod
     def described(file: OnnxFile) -> bool:
