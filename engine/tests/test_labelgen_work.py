@@ -227,14 +227,15 @@ def names(folder):
     return {p.name for p in folder.iterdir() if p.suffix != ".jsonl"} if folder.exists() else set()
 
 
-def test_killed_ten_times_and_still_the_same(library, uninterrupted, tmp_path):
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_again_and_again_and_still_the_same(times, library, uninterrupted, tmp_path):
     out = tmp_path / "set"
     half_written = kills = 0
 
     def partial(before):
         return any(name.endswith(".part") for name in names(out) - before)
 
-    for number in range(10):
+    for number in range(times):
         before = names(out)
         with subprocess.Popen(
             command(library, out, "--jobs", "1"), stderr=subprocess.DEVNULL, start_new_session=True
@@ -258,7 +259,7 @@ def test_killed_ten_times_and_still_the_same(library, uninterrupted, tmp_path):
             for suffix in ("flac", "drums.flac", "backing.flac", "tsv"):
                 file = f"{name}.{suffix}"
                 assert (out / file).read_bytes() == uninterrupted[0][file]
-    assert kills == half_written == 10 and listed
+    assert kills == half_written == times and listed
     assert subprocess.run(command(library, out, "--jobs", "1"), stderr=subprocess.DEVNULL).returncode == 0
     files, lines = state(out)
     assert sorted(files) == sorted(uninterrupted[0])
