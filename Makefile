@@ -20,7 +20,7 @@ listen: $(VENV)/.listen ## show the drums that the microphone hears
 	@$(VENV)/bin/dance listen
 
 test: $(VENV)/.test ## run all tests
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev ## check style and types
 	@$(VENV)/bin/ruff check

@@ -1,21 +1,10 @@
-"""Says in pytest's header what the tests ran on, and has the longest files begin first."""
+"""Says in pytest's header what the tests ran on."""
 
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import pytest
-
-LONGEST = (
-    "test_labelgen_audio",
-    "test_labelgen_work",
-    "test_cli",
-    "test_training_distributed",
-    "test_training",
-    "test_restored",
-    "test_instructions",
-)
 PACKAGES = ("dance", "numpy", "onnxruntime", "torch", "soundfile", "soxr", "pyaudio")
 
 
@@ -28,11 +17,6 @@ def pytest_report_header() -> list[str]:
         "packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         f"processor: {model or platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
     ]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files that take minutes first: begun last, they would leave the other processes idle."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def _version(name: str) -> str:

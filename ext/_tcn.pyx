@@ -1,10 +1,9 @@
 """A step of a temporal convolutional network: a log-mel frame in, activations out.
 
 Computes what the exported graph of a `models.tcn.TCN` computes (`models.streaming` folds normalisations and biases, and
-describes the graph). For one frame nearly all work is to read each weight once, from memory where a live stream left the caches
-to others: so weights have 16 bits and lie in the order in which they are used. What was heard stays where it is, in a ring
-for each block.
-Nothing is allocated after construction, and no kernel needs the GIL.
+describes the graph). For one frame nearly all work is to read each weight once, from memory where a live stream left
+the caches to others: so weights have 16 bits and lie in the order in which they are used. What was heard stays where
+it is, in a ring for each block. Nothing is allocated after construction, and no kernel needs the GIL.
 
 Contents
 --------
@@ -22,7 +21,7 @@ cdef extern from *:
     #include <stddef.h>
     #include <stdint.h>
 
-    /* Registers of eight floats where the processor has them: twice as fast. */
+    /* Registers of eight floats where the processor has them: a third less time. */
     #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__) && !defined(ONE_CLONE)
     #define CLONES __attribute__((target_clones("default", "avx2")))
     #else

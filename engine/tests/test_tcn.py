@@ -17,16 +17,19 @@ from dance.tcn import DESCRIPTION
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
-from test_restored import USUAL, exported  # noqa: E402
+from test_restored import CONFIG, USUAL, exported  # noqa: E402
+
+from models import build  # noqa: E402
+from training.export import default_spec, export  # noqa: E402
 
 SMALL = {"channels": 8, "dilations": (1, 4, 2)}
 FORMS = [{}, {"depth_db": 30.0}, {"usual_db": USUAL}, {"depth_db": 30.0, "usual_db": USUAL, "timbre": 5}]
 
 
-def music(bands: int, count: int = 1500) -> np.ndarray:
+def music(bands: int) -> np.ndarray:
     """Return frames: noise of changing level with attacks, silence, and something louder than full scale."""
     rng = np.random.default_rng(1)
-    frames = rng.normal(-50, 15, (count, bands)) + 30 * (rng.random((count, 1)) < 0.05)
+    frames = rng.normal(-50, 15, (1500, bands)) + 30 * (rng.random((1500, 1)) < 0.05)
     frames[300:400] = -100
     frames[700] = 40
     return frames.astype(np.float32)
@@ -59,6 +62,16 @@ def test_the_released_model_is_compiled():
     differences = np.abs(answers(step, frames) - answers(graph, frames))
     assert differences[:, : 2 * labels].max() < 5e-4
     assert differences.max() < 5e-3  # timbres are not bounded by 1
+
+
+def test_equal_constants_keep_their_names(tmp_path):
+    """A network that was never trained has many; torch writes one of them."""
+    path = tmp_path / "new.onnx"
+    export(build("tcn", bands=12, labels=3, **SMALL).eval(), default_spec(CONFIG, "new"), path)
+    step, graph = Network(path), Network(path, compiled=False)
+    assert step.compiled
+    frames = music(12)
+    np.testing.assert_allclose(answers(step, frames), answers(graph, frames), rtol=1e-4, atol=5e-5)
 
 
 def test_others_are_left_to_onnx_runtime(tmp_path):
