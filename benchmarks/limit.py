@@ -185,22 +185,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        detector = Detector.load(args.model, sample_rate=args.rate)
+        stepped = Network(args.model)
+        detector = Detector(stepped, sample_rate=args.rate)
         network, weights = network_work(args.model)
         features = feature_work(detector.spec.features, args.rate)
         taken = hop_seconds(detector, args.song)
     except (DanceError, OSError, ValueError, sf.LibsndfileError) as error:
         print(f"limit: {error}", file=sys.stderr)
         return 2
-    compiled = Network(args.model).compiled
-    peak, reading = speeds(weights // 2 if compiled else weights)
+    peak, reading = speeds(weights // 2 if stepped.compiled else weights)
     arithmetic = (network + features) / peak
     print(f"network, one step                {network / 1e6:8.3f} million operations, {weights:,} weights")
     print(f"features, one frame              {features / 1e6:8.3f} million operations")
     print(f"a core in a matrix product       {peak / 1e9:8.1f} thousand million operations a second")
     print(f"least time for the arithmetic    {1e6 * arithmetic:8.1f} us")
     print(f"reading the weights once         {1e6 * reading:8.1f} us")
-    if not compiled:
+    if not stepped.compiled:
         count = operations(args.model)
         print(f"starting {count:3} operations          {1e6 * starting(count):8.1f} us")
     print(f"a hop takes (median)             {1e6 * taken:8.1f} us")

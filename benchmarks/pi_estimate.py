@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dance.detector import RELEASED
+from dance.errors import SpecError
 from dance.network import Network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -190,11 +191,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.model.is_file():
         print(f"pi_estimate: no model file {args.model}", file=sys.stderr)
         return 2
-    weights = args.model.stat().st_size
-    if Network(args.model).compiled:
-        weights //= 2  # the compiled step keeps them in 16 bits
     table = Table("estimate", "core", *STAGES, "a hop of 10 ms takes", "share of a core", box=None)
+    weights = args.model.stat().st_size
     try:
+        if Network(args.model).compiled:
+            weights //= 2  # the compiled step keeps them in 16 bits
         for board in BOARDS:
             counts = count(board.core, args.model)
             least, most = seconds(board, counts["all"], weights)
@@ -205,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{1000 * least:.1f} to {1000 * most:.1f} ms",
                 f"{100 * least / HOP_SECONDS:.0f} to {100 * most / HOP_SECONDS:.0f} %",
             )
-    except CannotCountError as error:
+    except (CannotCountError, SpecError) as error:
         print(f"pi_estimate: {error}", file=sys.stderr)
         return 2
     console = Console(width=120)

@@ -72,7 +72,7 @@ class OnnxSession:
         np.copyto(self._frame[0], frame)
         self._session.run_with_iobinding(self._bindings[self._turn])
         self._turn = 1 - self._turn
-        for (_, result), out in zip(self._results.items(), (onset, velocity, timbre), strict=False):
+        for result, out in zip(self._results.values(), (onset, velocity, timbre), strict=False):
             np.copyto(out, result[0])
 
     def reset(self) -> None:
