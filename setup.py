@@ -1,4 +1,4 @@
-"""Builds the compiled core: ``ext/*.pyx`` become ``dance._dsp``, ``dance._ring`` and ``dance._tcn``."""
+"""Builds the compiled core: ``ext/*.pyx`` become ``dance._dsp`` and so on."""
 
 import sys
 
@@ -15,6 +15,7 @@ setup(
     ext_modules=cythonize(
         [
             Extension("dance._dsp", ["ext/_dsp.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
+            Extension("dance._context", ["ext/_context.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
             Extension("dance._ring", ["ext/_ring.pyx"], extra_compile_args=COMPILE),
             Extension("dance._tcn", ["ext/_tcn.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
         ],

@@ -1,6 +1,6 @@
 """How many instructions the compiled core needs for a hop, counted by callgrind and held against a baseline.
 
-Time depends on the machine and on what else it does; this count does not. ``ext/_dsp.pyx`` and ``ext/_tcn.pyx`` are
+Time depends on the machine and on what else it does; this count does not. The kernels in ``ext`` are
 compiled once more, with flags that never change, and run under valgrind over ten seconds of a fixed signal, at 44.1 and
 at 48 kHz. Counted is what the kernels themselves execute: no Python, no checks of arguments, nothing of the C library.
 
@@ -28,7 +28,7 @@ from dance.features import mel_filters, window
 from dance.spec import FeatureSpec
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = (ROOT / "ext" / "_dsp.pyx", ROOT / "ext" / "_tcn.pyx")
+SOURCES = tuple(ROOT / "ext" / f"{name}.pyx" for name in ("_context", "_dsp", "_tcn"))
 BASELINE = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.03
 
@@ -48,6 +48,7 @@ DRIVER = """
 import sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
+import _context
 import _dsp
 import _tcn
 given = np.load(sys.argv[1] + "/given.npz")
@@ -67,8 +68,8 @@ for rate in given["rates"]:
         mel.process(samples[start : start + hop], out)
         if number % int(given["seldom"]) == 0:
             tcn.step(out[0], onset, velocity, timbre)
-    votes = _dsp.Votes(hits.size, given["timbres"].shape[2], 0.6, 8, 256, 100, 2000)
-    expectation = _dsp.Expectation(hits.size, 2, 20, 800, 300, 500, 20)
+    votes = _context.Votes(hits.size, given["timbres"].shape[2], 0.6, 8, 256, 100, 2000)
+    expectation = _context.Expectation(hits.size, 2, 20, 800, 300, 500, 20)
     picker = _dsp.PeakPicker([0.4] * hits.size, [5] * hits.size, 3)
     for activations, timbre in zip(given["activations"], given["timbres"]):
         votes.process(activations, timbre, activations)
@@ -77,7 +78,7 @@ for rate in given["rates"]:
 """
 
 # callgrind_annotate's line for a method of a Cython class or a C function that it calls: count, share, mangled name
-KERNEL = re.compile(r"^\s*([\d,]+).*(?:__pyx_f_4_(?:dsp|tcn)_\d+([A-Z][A-Za-z]+?)_(\w+)|[:?](add_product)\b)")
+KERNEL = re.compile(r"^\s*([\d,]+).*(?:__pyx_f_\d+_(?:context|dsp|tcn)_\d+([A-Z][A-Za-z]+?)_(\w+)|[:?](add_product)\b)")
 
 
 class CannotCountError(Exception):

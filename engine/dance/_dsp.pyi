@@ -4,8 +4,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-FAINTEST: float
-
 class LogMel:
     def __new__(
         cls,
@@ -31,44 +29,6 @@ class LogMel:
     def frames_after(self, samples: int) -> int: ...
     def skip(self, samples: int) -> int: ...
     def process(self, samples: NDArray[np.float32], out: NDArray[np.float32]) -> int: ...
-
-class Votes:
-    def __new__(
-        cls,
-        labels: int,
-        size: int,
-        strength: float,
-        sharpness: float,
-        hits: int,
-        first: float,
-        memory: int,
-    ) -> Self: ...
-    @property
-    def labels(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    def reset(self) -> None: ...
-    def skip(self, frames: int) -> None: ...
-    def process(
-        self, activations: NDArray[np.float32], timbres: NDArray[np.float32], out: NDArray[np.float32]
-    ) -> None: ...
-
-class Expectation:
-    def __new__(
-        cls,
-        labels: int,
-        strength: float,
-        shortest: int,
-        longest: int,
-        similar_frames: float,
-        mean_frames: float,
-        sharpness: float,
-    ) -> Self: ...
-    @property
-    def labels(self) -> int: ...
-    def reset(self) -> None: ...
-    def skip(self, frames: int) -> None: ...
-    def process(self, activations: NDArray[np.float32], out: NDArray[np.float32]) -> None: ...
 
 class PeakPicker:
     def __new__(cls, thresholds: Sequence[float], refractory_frames: Sequence[int], maximum_frames: int) -> Self: ...

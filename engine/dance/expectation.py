@@ -12,7 +12,7 @@ Expectation
 
 from typing import Self
 
-from . import _dsp
+from . import _context
 from .spec import ModelSpec
 
 _SHORTEST, _LONGEST = 0.2, 8.0  # seconds: from a note of a fast song to four bars at 120 beats a minute
@@ -21,8 +21,8 @@ _SHARPNESS = 20.0
 _LEAST = 6  # frames: a lag must be longer than the smoothing
 
 
-class Expectation(_dsp.Expectation):
-    """Weighs activations by what repeats; see `dance._dsp.Expectation` for the method and the other methods.
+class Expectation(_context.Expectation):
+    """Weighs activations by what repeats; see `dance._context.Expectation` for the method and the other methods.
 
     Parameters
     ----------

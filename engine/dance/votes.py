@@ -12,10 +12,10 @@ Votes, FAINTEST
 
 from typing import Self
 
-from . import _dsp
+from . import _context
 from .spec import ModelSpec
 
-FAINTEST = _dsp.FAINTEST
+FAINTEST = _context.FAINTEST
 """Activation from which a peak is remembered."""
 
 _SHARPNESS = 8.0  # a hit at right angles weighs e^-8, one at 0.9 half
@@ -23,8 +23,8 @@ _HITS = 256
 _FIRST, _MEMORY = 1.0, 20.0  # seconds: of nothing before the stream, in the mean timbre; and how long hits vote
 
 
-class Votes(_dsp.Votes):
-    """Weighs activations by hits that sounded alike; see `dance._dsp.Votes` for the method and the other methods.
+class Votes(_context.Votes):
+    """Weighs activations by hits that sounded alike; see `dance._context.Votes` for the method and the other methods.
 
     Parameters
     ----------

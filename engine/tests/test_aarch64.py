@@ -51,7 +51,7 @@ def test_the_wheel_is_for_arm(wheel: Path) -> None:
     assert re.fullmatch(r"dance-.*-cp3\d+-cp3\d+-[\w.]*manylinux_2_\d+_aarch64\.whl", wheel.name)
     with ZipFile(wheel) as archive:
         compiled = {name: archive.read(name) for name in archive.namelist() if name.endswith(".so")}
-    assert {name.split(".")[0] for name in compiled} == {"dance/_dsp", "dance/_ring", "dance/_tcn"}
+    assert {name.split(".")[0] for name in compiled} == {"dance/_context", "dance/_dsp", "dance/_ring", "dance/_tcn"}
     for name, content in compiled.items():
         assert name.endswith("-aarch64-linux-gnu.so")
         assert int.from_bytes(content[18:20], "little") == AARCH64

@@ -8,7 +8,7 @@ import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dance import _dsp
+from dance import _context
 from dance.context import weighed
 from dance.expectation import Expectation
 
@@ -26,7 +26,7 @@ def rhythm(seconds):
 
 
 def plainly(onsets, strength, shortest=20, longest=800, similar=300, mean=500, sharpness=20.0):
-    """Return the same as `_dsp.Expectation`, lag by lag as its documentation says."""
+    """Return the same as `_context.Expectation`, lag by lag as its documentation says."""
     count, labels = onsets.shape
     padded = np.vstack([np.zeros((longest + 4, labels)), onsets.astype(float)])
     at = len(padded) - count
@@ -147,6 +147,6 @@ def test_what_does_not_fit_is_refused():
         expectation.skip(-1)
     for shortest, longest, similar, mean in ((5, 9, 3, 3), (9, 8, 3, 3), (9, 9, 1, 3), (9, 9, 3, 1)):
         with pytest.raises(ValueError, match="lags"):
-            _dsp.Expectation(3, 1.0, shortest, longest, similar, mean, 20.0)
+            _context.Expectation(3, 1.0, shortest, longest, similar, mean, 20.0)
     with pytest.raises(ValueError, match="a label"):
-        _dsp.Expectation(0, 1.0, 9, 9, 3, 3, 20.0)
+        _context.Expectation(0, 1.0, 9, 9, 3, 3, 20.0)

@@ -87,8 +87,8 @@ def block(number):
 """
 
 VOTES = """
-from dance import _dsp
-votes = _dsp.Votes(5, 48, 0.6, 8.0, 256, 100.0, 2000)
+from dance import _context
+votes = _context.Votes(5, 48, 0.6, 8.0, 256, 100.0, 2000)
 rng = np.random.default_rng(0)
 activations, timbres = rng.random((12, 1, 5), np.float32), rng.random((12, 1, 48), np.float32)
 frames, sounds, out = list(activations), list(timbres), np.empty((1, 5), np.float32)
@@ -100,8 +100,8 @@ def block(number):
 """
 
 EXPECTATION = """
-from dance import _dsp
-expectation = _dsp.Expectation(5, 2.0, 20, 800, 300, 500, 20)
+from dance import _context
+expectation = _context.Expectation(5, 2.0, 20, 800, 300, 500, 20)
 activations = (0.5 + 0.5 * np.sin(np.arange(60, dtype=np.float32)).reshape(12, 1, 5)).astype(np.float32)
 frames, out = list(activations), np.empty((1, 5), np.float32)
 

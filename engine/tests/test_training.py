@@ -90,9 +90,10 @@ def test_calibration_hears_what_the_engine_decides_on(model, surveyed, chunks, t
     first = sorted(Manifest(chunks).chunks(), key=lambda c: c.name)[0]
     samples, rate = sf.read(chunks / f"{first.name}.flac", dtype="float32")
     detector.process(samples)
-    for whole in (None, restored(path)):
+    # heard as a whole by torch, activations differ by the rounding of the compiled step, which votes carry on
+    for whole, difference in ((None, 1e-6), (restored(path), 1e-3)):
         onsets = calibrate.activations(Network(path), detector.spec, samples, rate, whole)
-        np.testing.assert_allclose(onsets, seen, atol=1e-4)
+        np.testing.assert_allclose(onsets, seen, rtol=0, atol=difference)
     silent = calibrate.activations(Network(path), replace(detector.spec, votes=0.0), samples, rate)
     assert np.abs(silent - onsets).max() > 0.01
     assert calibrate.main([str(model), str(chunks), "--votes", "0.6"]) == 2

@@ -8,7 +8,7 @@ import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dance import _dsp
+from dance import _context
 from dance.context import weighed
 from dance.votes import Votes
 
@@ -31,7 +31,7 @@ def song(activations, sounds):
 
 
 def plainly(onsets, timbres, strength, sharpness=8.0, hits=256, first=100, memory=2000):
-    """Return the same as `_dsp.Votes`, frame by frame as its documentation says."""
+    """Return the same as `_context.Votes`, frame by frame as its documentation says."""
     within = np.clip(onsets, 1e-9, 1 - 1e-9)
     own = np.clip(np.log(within / (1 - within)), -3, 3)
     highest = np.concatenate([[0], onsets.max(1)])
@@ -87,7 +87,7 @@ def test_a_lone_snare_among_many_guitars_is_doubted():
 
 
 def test_the_oldest_hits_are_forgotten():
-    votes = _dsp.Votes(3, SIZE, 0.6, 8.0, 10, 100.0, 2000)
+    votes = _context.Votes(3, SIZE, 0.6, 8.0, 10, 100.0, 2000)
     onsets, timbres, at = song([[0.02, 0.9, 0.02]] * 12 + [[0.02, 0.1, 0.02]] * 30, [0] * 42)
     votes.process(onsets, timbres, onsets)
     assert onsets[at[12], SNARE] > 0.3
@@ -153,4 +153,4 @@ def test_what_does_not_fit_is_refused():
         (3, 8, 0.6, 9, -1, 99), (3, 8, 0.6, 9, 0, 19),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="need a label"):
-            _dsp.Votes(labels, size, strength, 8.0, hits, first, memory)
+            _context.Votes(labels, size, strength, 8.0, hits, first, memory)
