@@ -320,14 +320,11 @@ STYLES: dict[str, tuple[Callable[..., list[Player]], ...]] = {
 """For each style the players; strummed and muted guitars return most often, since they are mistaken most."""
 
 
-def compose(
-    players: Sequence[Callable[..., list[Player]]], seconds: float, rng: np.random.Generator
-) -> pretty_midi.PrettyMIDI:
-    """Compose one song for these players, about `seconds` long and without drums."""
-    tempo = float(rng.uniform(*TEMPO))
-    step = 60 / tempo / 4
+def draw_frame(seconds: float, rng: np.random.Generator) -> Frame:
+    """Draw tempo, key, chords and feel of a song of about `seconds`."""
+    step = 60 / float(rng.uniform(*TEMPO)) / 4
     beats = int(rng.choice([4, 4, 4, 3]))
-    frame = Frame(
+    return Frame(
         step=step,
         beats=beats,
         bars=max(2, round(seconds / (beats * 4 * step))),
@@ -336,7 +333,14 @@ def compose(
         swing=float(rng.choice([0.0, 0.0, 0.2, 0.5])) * step * float(rng.random()),
         loose=float(rng.choice([0.0, 0.004, 0.008, 0.014])),
     )
-    midi = pretty_midi.PrettyMIDI(initial_tempo=tempo)
+
+
+def compose(
+    players: Sequence[Callable[..., list[Player]]], seconds: float, rng: np.random.Generator
+) -> pretty_midi.PrettyMIDI:
+    """Compose one song for these players, about `seconds` long and without drums."""
+    frame = draw_frame(seconds, rng)
+    midi = pretty_midi.PrettyMIDI(initial_tempo=15 / frame.step)
     for play_part in players:
         midi.instruments += [player.finished() for player in play_part(frame, rng) if player.part.notes]
     return midi
