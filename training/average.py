@@ -9,28 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of `training.train`.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # the unpickler raises whatever the bytes provoke
-        raise ValueError(f"{path}: not a checkpoint of training/train.py ({type(error).__name__})") from None
-    if not isinstance(loaded, dict) or not {"state_dict", "hyper_parameters"} <= set(loaded):
-        raise ValueError(f"{path}: not a checkpoint of training/train.py")
-    return loaded
+from training.checkpoints import read_checkpoint, write_checkpoint
 
 
 def average(checkpoints: Sequence[Path]) -> dict[str, object]:
@@ -100,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        torch.save((together if args.answers else average)(args.checkpoints), args.out)
+        write_checkpoint((together if args.answers else average)(args.checkpoints), args.out)
     except (OSError, ValueError) as error:
         print(f"average: {error}", file=sys.stderr)
         return 2

@@ -26,7 +26,7 @@ from dance.features import log_mel
 from dance.network import Network
 from dance.peaks import PeakPicker
 from dance.spec import ModelSpec
-from labelgen.chunks import Chunk, Label, Manifest, layered, read_labels
+from labelgen.chunks import Chunk, Label, Manifest, layered, read_labels, whole
 from models.restored import hear, restored
 from models.tcn import TCN
 from training.export import write_spec
@@ -39,15 +39,15 @@ Activations = npt.NDArray[np.float32]
 
 
 def activations(
-    network: Network, spec: ModelSpec, samples: npt.NDArray[np.float32], rate: int, whole: TCN | None = None
+    network: Network, spec: ModelSpec, samples: npt.NDArray[np.float32], rate: int, at_once: TCN | None = None
 ) -> Activations:
     """Return onset activations [frames, labels] of a recording, weighed as `spec` says.
 
-    The network hears it in steps, or at once where `whole` is the same network.
+    The network hears it in steps, or as a whole where `at_once` is the same network.
     """
     frames = log_mel(samples, spec.features, rate)
-    if whole is not None:
-        answers, timbres = hear(whole, frames)
+    if at_once is not None:
+        answers, timbres = hear(at_once, frames)
         return weighed(spec, answers[0], timbres)
     network.reset()
     onsets = np.empty((len(frames), len(spec.labels)), np.float32)
@@ -75,7 +75,8 @@ def calibrate(
     spec : ModelSpec
     tracks : sequence of (activations, labels, sample rate)
     only : sequence of str
-        Labels to calibrate; the others keep their threshold and offset. All if empty.
+        Labels to calibrate; the others keep their threshold and offset, as do labels that nothing is heard of. All if
+        empty.
     beta : float
         Weight of recall against precision in the F that is maximised.
     """
@@ -104,6 +105,9 @@ def calibrate(
             chosen.append((spec.thresholds[index], Count(), spec.attack_offset_seconds[index]))
             continue
         scores = np.array([c.f_beta(beta) for c in table[:, index]])
+        if not any(c.tp + c.fn for c in table[:, index]):  # nothing to choose by
+            chosen.append((spec.thresholds[index], Count(), spec.attack_offset_seconds[index]))
+            continue
         # the middle of the plateau: its edge is an accident of the set
         good = np.flatnonzero(scores >= scores.max() - 0.003)
         row = int(good[len(good) // 2])
@@ -139,15 +143,36 @@ def chosen_chunks(folder: Path, balance: float, limit: int) -> list[Chunk]:
 
 
 def load_tracks(
-    network: Network, spec: ModelSpec, sets: Sequence[Path], balance: float, limit: int, whole: TCN | None = None
+    network: Network,
+    spec: ModelSpec,
+    sets: Sequence[Path],
+    balance: float,
+    limit: int,
+    at_once: TCN | None = None,
+    only: Sequence[str] = (),
 ) -> list[tuple[Activations, list[Label], int]]:
-    """Run the network over the mixes of chunk sets, its activations weighed as `spec` says."""
+    """Run the network over the mixes of chunk sets, its activations weighed as `spec` says.
+
+    Raises
+    ------
+    ValueError
+        If no chunk is left, or not all hits of one are labelled.
+    OSError
+        If a file is missing.
+    """
     tracks = []
     for folder in sets:
         for chunk in tqdm(chosen_chunks(folder, balance, limit), desc=folder.name, unit="chunk"):
+            if missing := set(only or spec.labels) - set(chunk.details.get("complete", spec.labels)):
+                raise ValueError(
+                    f"{folder}: {chunk.name} does not claim to know every {', '.join(sorted(missing))}; "
+                    "choose thresholds on other chunks, or of other labels with --only"
+                )
             samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
             labels = layered(read_labels(folder / f"{chunk.name}.tsv"))
-            tracks.append((activations(network, spec, samples, rate, whole), labels, rate))
+            tracks.append((activations(network, spec, samples, rate, at_once), labels, rate))
+    if not tracks:
+        raise ValueError("the drums of all chunks lie deeper below the music than --balance allows")
     return tracks
 
 
@@ -184,23 +209,28 @@ def main(argv: Sequence[str] | None = None) -> int:
                 given = replace(given, **{name: value})
         if given.votes and not network.timbre.size:
             raise ValueError(f"{args.model} tells no timbres to vote by; training/survey.py gives it some")
-        tracks = load_tracks(network, given, args.sets, args.balance, args.limit, restored(args.model))
-    except (OSError, ValueError) as error:
+        if unknown := set(args.only) - set(given.labels):
+            raise ValueError(f"the model has no label {', '.join(sorted(unknown))}")
+        at_once = restored(args.model)
+        tracks = load_tracks(network, given, args.sets, args.balance, args.limit, at_once, args.only)
+        spec, chosen = calibrate(given, tracks, args.only, args.beta)
+        model = onnx.load(args.model)
+        write_spec(model, spec)
+        target = args.out or args.model
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole(target) as partial:
+            onnx.save(model, partial)
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2
-    unknown = set(args.only) - set(network.spec.labels)
-    if unknown:
-        print(f"calibrate: the model has no label {', '.join(sorted(unknown))}", file=sys.stderr)
-        return 2
-    spec, chosen = calibrate(given, tracks, args.only, args.beta)
-    model = onnx.load(args.model)
-    write_spec(model, spec)
-    target = args.out or args.model
-    partial = target.with_suffix(".part")
-    onnx.save(model, partial)
-    partial.replace(target)
+    except KeyboardInterrupt:
+        print("calibrate: stopped; the model is as it was", file=sys.stderr)
+        return 130
     print(f"{'label':8} {'threshold':>9} {'P':>5} {'R':>5} {'F':>5} {'offset ms':>9}")
     for label, (threshold, counted, offset) in zip(spec.labels, chosen, strict=True):
+        if not counted.tp + counted.fn:
+            print(f"{label:8} {threshold:9.2f}   as before")
+            continue
         print(
             f"{label:8} {threshold:9.2f} {counted.precision:5.2f} {counted.recall:5.2f} {counted.f:5.2f} "
             f"{1000 * offset:9.1f}"

@@ -1,9 +1,9 @@
 """Chunks as log-mel features in memory maps, and batches drawn and remixed from them without end.
 
-Each set of chunks becomes, once, a folder of features beside it (``features/<digest>``): frames of all
-chunks end to end as float16 dB, made by the engine's own `LogMel`, one array for drums and one for
-everything else, side by side, and one array of labels. A batch draws crops of drums and of backing, from
-the same song or not, and `training.augment` mixes them.
+Each set of chunks becomes, once, a folder of features inside it (``features/``, named by what they are made of and by
+the state of its files): frames of all chunks end to end as float16 dB, made by the engine's own `LogMel`, one array for
+drums and one for everything else, side by side, and one array of labels. A batch draws crops of drums and of backing,
+from the same song or not, and `training.augment` mixes them.
 
 Contents
 --------
@@ -12,10 +12,10 @@ FeatureSet, load_features, chunk_features, BLOCK, Batches
 
 import hashlib
 import json
-import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -67,17 +67,30 @@ def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> Fea
         raise ValueError(f"{folder}: no chunks here; make some with labelgen")
     parts = [part.name for part in fields(FeatureSet)]
     columns = {"parts": len(PARTS), "velocity": len(labels), "prominence": len(labels)}
-    what = [(c.name, c.seconds, c.stems, c.details.get("complete")) for c in chunks]
-    key = json.dumps([parts, PARTS, asdict(spec), list(labels), what])
-    cache = folder / "features" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    what = [(c.name, c.seconds, c.stems, c.details.get("complete"), _state(folder, c)) for c in chunks]
+    kind, state = (
+        hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+        for key in ([parts, PARTS, asdict(spec), list(labels)], what)
+    )
+    cache = folder / "features" / f"{kind}-{state}"
     if not cache.is_dir():
         _compute(folder, chunks, spec, labels, cache)
+        for old in cache.parent.glob(f"{kind}-*"):
+            if old != cache:
+                shutil.rmtree(old, ignore_errors=True)
 
     def array(name: str) -> npt.NDArray[np.generic]:
         flat = np.memmap(cache / name, _TYPES[name], mode="r")
         return flat.reshape(-1, columns.get(name, spec.bands))
 
     return FeatureSet(**{name: array(name) for name in parts})  # type: ignore[arg-type]
+
+
+def _state(folder: Path, chunk: Chunk) -> list[tuple[int, int]]:
+    """Return size and time of the files that features are made of."""
+    sounds = [f"{chunk.name}.{stem}.flac" for stem in chunk.stems if stem in ("drums", "backing")]
+    files = [folder / name for name in (f"{chunk.name}.tsv", *(sounds or [f"{chunk.name}.flac"]))]
+    return [(status.st_size, status.st_mtime_ns) for status in map(Path.stat, files)]
 
 
 _TYPES = {"drums": np.float16, "backing": np.float16, "velocity": np.uint8, "prominence": np.int8, "parts": np.bool_}
@@ -92,11 +105,13 @@ def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
 
 def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequence[str]) -> FeatureSet:
     """Compute the features of one chunk."""
-    has = set(chunk.stems)
-    frames = {stem: _frames(folder, f"{chunk.name}.{stem}", spec) for stem in has & {"drums", "backing"}}
-    if not has:
+    stems = [stem for stem in ("drums", "backing") if stem in chunk.stems]
+    frames = {stem: _frames(folder, f"{chunk.name}.{stem}", spec) for stem in stems}
+    if not stems:
         frames["drums"] = _frames(folder, chunk.name, spec)
     count = max(map(len, frames.values()))
+    if any(len(each) != count for each in frames.values()):
+        raise ValueError(f"{folder}: the stems of {chunk.name} are not equally long; make the chunk again")
     velocity = np.zeros((count, len(labels)), np.uint8)
     prominence = np.full((count, len(labels)), _CLEAR, np.int8)
     if "complete" in chunk.details:  # some sources know the hits of some drums only
@@ -109,24 +124,24 @@ def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequen
             prominence[at] = max(prominence[at], level) if velocity[at] else level
             velocity[at] = max(velocity[at], round(max(label.velocity, 1 / 255) * 255))
     silence = np.full((count, spec.bands), 10 * np.log10(spec.floor), np.float16)
-    parts = np.tile(np.array(["drums" in frames, "backing" in frames, not has]), (count, 1))
+    parts = np.tile(np.array(["drums" in frames, "backing" in frames, not stems]), (count, 1))
     return FeatureSet(frames.get("drums", silence), frames.get("backing", silence), velocity, prominence, parts)
 
 
 def _compute(folder: Path, chunks: Iterable[Chunk], spec: FeatureSpec, labels: Sequence[str], cache: Path) -> None:
     """Write the features of all chunks end to end, one chunk in memory at a time."""
-    partial = cache.with_suffix(f".{os.getpid()}")
-    partial.mkdir(parents=True)
-    with ExitStack() as stack:
-        files = {name: stack.enter_context((partial / name).open("wb")) for name in _TYPES}
-        for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
-            made = chunk_features(folder, chunk, spec, labels)
-            for name, kind in _TYPES.items():
-                getattr(made, name).astype(kind).tofile(files[name])
-    try:
-        partial.replace(cache)
-    except OSError:  # another process was faster
-        shutil.rmtree(partial)
+    cache.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(suffix=".part", dir=cache.parent) as name:
+        partial = Path(name) / cache.name
+        partial.mkdir()
+        with ExitStack() as stack:
+            files = {part: stack.enter_context((partial / part).open("wb")) for part in _TYPES}
+            for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
+                made = chunk_features(folder, chunk, spec, labels)
+                for part, kind in _TYPES.items():
+                    getattr(made, part).astype(kind).tofile(files[part])
+        with suppress(OSError):  # another process was faster
+            partial.replace(cache)
 
 
 def _over(first: npt.NDArray[np.float32], second: Half, level: float) -> npt.NDArray[np.float32]:

@@ -29,7 +29,8 @@ from models import DrumNet
 from models.restored import restored
 from models.streaming import Streaming, streaming
 from models.tcn import TCN
-from training.train import DrumTask, TrainConfig, checkpoint
+from training.checkpoints import write_checkpoint
+from training.train import TrainConfig, checkpoint, load_task
 
 PARITY_STEPS = 1500
 PARITY = 2e-5  # largest difference of a probability; float32 round-off of a deep graph is 100 times less
@@ -189,15 +190,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             network, spec = deepened(args.checkpoint, args.depth_db or None)
             spec = replace(spec, name=args.name or spec.name)
         else:
-            task = DrumTask.load_from_checkpoint(args.checkpoint, map_location="cpu", weights_only=True)
+            task = load_task(args.checkpoint)
             network, spec = task.network, default_spec(task.config, args.name or args.checkpoint.resolve().parent.name)
-    except SpecError as error:
+        worst = export(network, spec, args.out)
+        if args.weights:
+            task.network.eval()
+            write_checkpoint(checkpoint(task), args.weights)
+    except (OSError, ValueError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 2
-    worst = export(network, spec, args.out)
-    if args.weights:
-        task.network.eval()
-        torch.save(checkpoint(task), args.weights)
     size = args.out.stat().st_size / 1e6
     parameters = sum(p.numel() for p in network.parameters())
     print(

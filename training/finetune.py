@@ -33,12 +33,12 @@ from labelgen.chunks import Chunk, Manifest
 from labelgen.work import positive, share
 from models import DrumNet
 from training.calibrate import AUDIBLE_DB, WINDOW, picked
-from training.dataset import UNKNOWN
 from training.export import PARITY, export, parity
 from training.score import Count, match
-from training.train import DrumTask
+from training.train import DrumTask, load_task
 from training.tuning import Clip, Tuning, activations, cut, read_clip, tune
 
+WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "released" / "dance.ckpt"
 SHARE = 0.5
 """How far to go: on other music nothing was lost then, and beyond it something was; `meta/log.md` has the figures."""
 REHEARSED, MEASURED = 120, 24  # most chunks of other sets to listen to, and to measure on
@@ -57,7 +57,7 @@ def score(network: DrumNet, spec: ModelSpec, clips: Sequence[Clip]) -> Counts:
     for clip in clips:
         hits = picked(spec, weighed(spec, *activations(network, clip.frames)))
         for column, label in enumerate(spec.labels):
-            if label not in spec.enabled or not np.any(clip.prominence[:, column] > UNKNOWN):
+            if label not in spec.enabled or label not in clip.complete:
                 continue
             times = (np.array(hits[column], float) + 1) * spec.features.hop_seconds - spec.attack_offset_seconds[column]
             mine = [x for x in clip.labels if x.label == label]
@@ -151,12 +151,7 @@ def load(checkpoint: Path, model: Path) -> tuple[DrumTask, ModelSpec]:
     ValueError
         If a file is not what it should be, or the two do not belong together.
     """
-    if not checkpoint.is_file():
-        raise ValueError(f"no such checkpoint: {checkpoint}")
-    try:
-        task = DrumTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises whatever the bytes provoke
-        raise ValueError(f"{checkpoint}: not a checkpoint of training/train.py ({type(error).__name__})") from None
+    task = load_task(checkpoint)
     task.network.eval()
     spec = Network(model).spec
     same = spec.labels == task.config.labels and spec.features == task.config.features
@@ -188,8 +183,8 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("chunks", nargs="+", type=Path, metavar="CHUNKS", help="sets of chunks of the album")
     add("--out", type=Path, required=True, metavar="ONNX", help="the model file to write")
-    add("--init", type=Path, default=Path("checkpoints/released/dance.ckpt"), metavar="CKPT",
-        help="the weights to begin with (default: %(default)s)")  # fmt: skip
+    add("--init", type=Path, default=WEIGHTS, metavar="CKPT",
+        help="the weights to begin with (default: those of the released model)")  # fmt: skip
     add("--model", type=Path, default=RELEASED, metavar="ONNX",
         help="their export, for its thresholds (default: the released model)")  # fmt: skip
     add("--rehearse", nargs="+", type=Path, default=[], metavar="DIR",

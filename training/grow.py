@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.tcn import TCN
-from training.average import read_checkpoint
+from training.checkpoints import read_checkpoint, write_checkpoint
 from training.train import DrumTask
 from training.train import checkpoint as as_checkpoint
 
@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  python training/grow.py checkpoints/released/dance.ckpt --channels 128 --dilations 32 64 --out large.ckpt\n"
         "  python training/grow.py checkpoints/released/dance.ckpt --dilations 5 5 10 --delay 12 --out late.ckpt\n"
-        "  python training/train.py --config late.json --init late.ckpt --name late\n",
+        "  python training/train.py --train data/chunks/mine --init late.ckpt --name late\n",
     )
     result.add_argument("checkpoint", type=Path, metavar="CKPT", help="a TCN of training/train.py")
     result.add_argument("--dilations", type=int, nargs="+", default=[], help="one new block each")
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     delay = args.delay[0] if len(args.delay) == 1 else args.delay
     try:
-        torch.save(grow(args.checkpoint, args.dilations, args.channels, delay), args.out)
+        write_checkpoint(grow(args.checkpoint, args.dilations, args.channels, delay), args.out)
     except (OSError, ValueError) as error:
         print(f"grow: {error}", file=sys.stderr)
         return 2

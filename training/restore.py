@@ -8,7 +8,6 @@ out says what the file says, and still does when trained.
 
 import argparse
 import itertools
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -20,7 +19,8 @@ from torch import Tensor, nn
 
 from models.base import DrumNet
 from models.restored import restored
-from training.train import DrumTask, Mixes, TrainConfig, checkpoint
+from training.checkpoints import write_checkpoint
+from training.train import DrumTask, Mixes, TrainConfig, checkpoint, read_settings
 
 BATCHES = 20
 
@@ -109,11 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        config = TrainConfig.from_dict(json.loads(args.config.read_text(encoding="utf-8")))
-        torch.save(restore(args.model, config), args.out)
+        config = TrainConfig.from_dict(read_settings(args.config))
+        write_checkpoint(restore(args.model, config), args.out)
     except (OSError, ValueError) as error:
         print(f"restore: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -25,9 +25,9 @@ from labelgen.work import positive
 from models.frontend import SCALE_DB, SILENCE_DB, Lift, fading_peaks
 from models.restored import PIECE
 from models.tcn import TCN
-from training.average import read_checkpoint
 from training.calibrate import chosen_chunks
-from training.train import DrumTask, checkpoint
+from training.checkpoints import write_checkpoint
+from training.train import DrumTask, checkpoint, load_task
 
 F32 = npt.NDArray[np.float32]
 EVEN = 0.1  # of the spread of the last component: keeps rare components from counting as much as all others
@@ -122,19 +122,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        loaded = read_checkpoint(args.checkpoint)
-        task = DrumTask(loaded["hyper_parameters"]["config"])
-        task.load_state_dict(loaded["state_dict"])
+        task = load_task(args.checkpoint)
         recordings = []
         for folder in args.sets:
             for chunk in tqdm(chosen_chunks(folder, args.balance, args.limit), desc=folder.name, unit="chunk"):
                 samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
                 recordings.append(log_mel(samples, task.config.features, rate))
         surveyed = survey(task, recordings, args.timbre)
-    except (OSError, ValueError) as error:
+        write_checkpoint(checkpoint(surveyed), args.out)
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"survey: {error}", file=sys.stderr)
         return 2
-    torch.save(checkpoint(surveyed), args.out)
+    except KeyboardInterrupt:
+        return 130
     sizes = surveyed.config.sizes
     lows = " ".join(f"{value:.0f}" for value in sizes["usual_db"][:8])
     print(f"{args.out}: {len(recordings)} recordings; lows {lows} dB; {sizes['timbre']} dimensions of timbre")

@@ -27,11 +27,17 @@ from torch.utils.data import DataLoader
 
 from dance.labels import LABELS
 from dance.spec import FeatureSpec
+from labelgen.work import positive
 from models import ARCHITECTURES, build
 from training.augment import Augment
+from training.checkpoints import read_checkpoint
 from training.dataset import BLOCK, Batches, Boldness, load_features
 from training.loss import DrumLoss
 from training.precision import precision
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True)
@@ -98,16 +104,34 @@ class TrainConfig:
         ValueError
             If a name is unknown.
         """
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        if isinstance(values.get("features"), dict):
-            values["features"] = FeatureSpec(**values["features"])
-        if isinstance(values.get("augment"), dict):
-            given = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augment"].items()}
-            values["augment"] = Augment(**given)
-        return cls(**values)
+        parts = {"features": FeatureSpec, "augment": Augment}
+        given = {k: v for k, v in values.items() if k in parts and isinstance(v, dict)}
+        for kind, settings in ((cls, values), *((parts[name], part) for name, part in given.items())):
+            unknown = set(settings) - {f.name for f in fields(kind)}
+            if unknown:
+                raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+        built = {name: parts[name](**_tuples(part)) for name, part in given.items()}
+        return cls(**{**_tuples(values), **built})
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise end in the middle of a run.
+
+        Raises
+        ------
+        ValueError
+            If a number is none or out of range.
+        """
+        for name in ("steps", "epoch_steps", "batch", "seconds", "rate"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise ValueError(f"{name} must be a positive number, not {value!r}")
+        delays = (self.delay,) if isinstance(self.delay, int) else self.delay
+        if min(delays, default=0) < 0 or len(delays) not in (1, len(self.labels)):
+            raise ValueError(f"delay must be one number of frames, or one for each of {', '.join(self.labels)}")
+
+
+OF_THE_NETWORK = ("architecture", "sizes", "features", "labels", "delay")
+"""Settings that a checkpoint brings along."""
 
 
 class DrumTask(pl.LightningModule):
@@ -166,6 +190,25 @@ def checkpoint(task: DrumTask) -> dict[str, Any]:
     }
 
 
+def load_task(path: Path) -> DrumTask:
+    """Return the task of a checkpoint, as it was trained.
+
+    Raises
+    ------
+    ValueError
+        If it is no checkpoint, or its weights are not those of the network that it describes.
+    OSError
+        If it cannot be read.
+    """
+    loaded = read_checkpoint(path)
+    task = DrumTask(loaded["hyper_parameters"]["config"])
+    try:
+        task.load_state_dict(loaded["state_dict"])
+    except RuntimeError:
+        raise ValueError(f"{path}: the weights are not those of the network that it describes") from None
+    return task
+
+
 class Mixes(pl.LightningDataModule):
     """Training batches that depend on the epoch alone, and a fixed validation epoch."""
 
@@ -215,12 +258,13 @@ def parser() -> argparse.ArgumentParser:
     add("--name", default="run", help="the run's folder below --out (default: %(default)s)")
     add("--out", type=Path, default=Path("checkpoints"), help="where runs are kept (default: %(default)s)")
     add("--config", type=Path, metavar="JSON", help="settings by name; see TrainConfig")
-    add("--init", type=Path, metavar="CKPT", help="begin with the weights of this checkpoint")
+    add("--init", type=Path, metavar="CKPT", help="begin with the weights of this checkpoint, and with its network, "
+        "labels and delays unless told otherwise")  # fmt: skip
     add("--train", nargs="+", metavar="DIR", help="chunk sets to learn from")
     add("--valid", nargs="+", metavar="DIR", help="chunk sets to validate on, of other kits and songs")
     add("--architecture", choices=sorted(ARCHITECTURES))
-    add("--steps", type=int, help="batches in all")
-    add("--batch", type=int, help="crops in a batch of each process")
+    add("--steps", type=positive(int), help="batches in all")
+    add("--batch", type=positive(int), help="crops in a batch of each process")
     add("--delay", type=int, nargs="+", help="label delay in frames: one, or one for each label")
     add("--rate", type=float, help="peak learning rate")
     add("--seed", type=int)
@@ -236,9 +280,33 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def settings(args: argparse.Namespace) -> TrainConfig:
-    """Return the configuration that the command line asks for."""
-    values = json.loads(args.config.read_text(encoding="utf-8")) if args.config else {}
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a file of settings by name.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: need settings by name, {{...}}")
+    return values
+
+
+def settings(args: argparse.Namespace, given: TrainConfig | None = None) -> TrainConfig:
+    """Return the configuration that the command line asks for.
+
+    What belongs to the network is that of `given` where nothing else is asked for.
+    """
+    values = read_settings(args.config) if args.config else {}
+    if given and not args.architecture:
+        values = {name: getattr(given, name) for name in OF_THE_NETWORK} | values
     names = ("train", "valid", "architecture", "steps", "batch", "delay", "rate", "seed")
     values |= {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.delay and len(args.delay) == 1:
@@ -283,31 +351,74 @@ def trainer_for(
     )
 
 
+def take_weights(task: DrumTask, given: DrumTask) -> None:
+    """Begin with the weights of another checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If its network is another one.
+    """
+    mine, theirs = ({k: v.shape for k, v in each.network.state_dict().items()} for each in (task, given))
+    if mine != theirs:
+        raise ValueError(
+            f"--init holds another network ({given.config.architecture}, {given.config.sizes}) "
+            f"than the settings ask for ({task.config.architecture}, {task.config.sizes})"
+        )
+    task.network.load_state_dict(given.network.state_dict())
+
+
+def goes_on(config: TrainConfig, last: Path) -> bool:
+    """Return whether the run that left `last` is at its end already.
+
+    Raises
+    ------
+    ValueError
+        If it was a run of other settings, or the file is none that it could go on from.
+    """
+    loaded = read_checkpoint(last)
+    before, now = (
+        json.loads(json.dumps(asdict(TrainConfig.from_dict(c))))
+        for c in (loaded["hyper_parameters"]["config"], asdict(config))
+    )
+    if differing := sorted(name for name in now if now[name] != before[name]):
+        raise ValueError(
+            f"{last.parent} holds a run of other settings ({', '.join(differing)}): choose another --name, or remove it"
+        )
+    return bool(loaded.get("global_step", 0) >= config.steps)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        config = settings(args)
+        given = load_task(args.init) if args.init else None
+        config = settings(args, given.config if given else None)
+        folder = args.out / args.name
+        last = folder / "last.ckpt"
+        if last.exists() and goes_on(config, last):
+            print(f"{last}: trained for all of its {config.steps} steps already")
+            return 0
         task = DrumTask(asdict(config))
-        if args.init:
-            given = DrumTask.load_from_checkpoint(args.init, map_location="cpu", weights_only=True)
-            task.network.load_state_dict(given.network.state_dict())
+        if given:
+            take_weights(task, given)
         data = Mixes(config, args.workers)
         torch.set_num_threads(args.threads)
         if args.devices * args.nodes > 1 and config.batch % BLOCK:
             raise ValueError(f"--batch {config.batch} cannot be shared among processes: use a multiple of {BLOCK}")
-        folder = args.out / args.name
         devices = (args.devices, args.nodes, args.strategy)
         digits = args.precision or precision(args.accelerator)
         trainer = trainer_for(config, folder, digits, args.accelerator, args.plain, config.steps, *devices)
         data.setup("fit")
-    except (OSError, ValueError, RuntimeError, MisconfigurationException) as error:  # RuntimeError: weights do not fit
+    except (OSError, ValueError, TypeError, RuntimeError, MisconfigurationException) as error:  # TypeError: a setting
         print(f"train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped before the first step", file=sys.stderr)
+        return 130
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
-    last = folder / "last.ckpt"
     try:
         trainer.fit(task, data, ckpt_path=str(last) if last.exists() else None)
     except SystemExit:  # so Lightning leaves after Ctrl-C

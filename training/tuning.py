@@ -54,6 +54,8 @@ class Clip:
         As in `training.dataset.FeatureSet`; velocities 0..1.
     labels : tuple of Label
         Seconds from the beginning of the clip.
+    complete : frozenset of str
+        Drums of which every hit is labelled.
     """
 
     song: str
@@ -61,6 +63,7 @@ class Clip:
     velocity: F32
     prominence: F32
     labels: tuple[Label, ...]
+    complete: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def read_clip(folder: Path, chunk: Chunk, spec: ModelSpec, only: Sequence[str] =
         velocity,
         prominence,
         tuple(x for x in read_labels(folder / f"{chunk.name}.tsv") if not only or x.label in only),
+        frozenset(chunk.details.get("complete", spec.labels)) & frozenset(only or spec.labels),
     )
 
 

@@ -145,6 +145,16 @@ def test_what_is_not_among_only_is_neither_learned_nor_counted(network, album):
     assert drawn["heard"][:, :, 0].all() and not drawn["heard"][:, :, 1:].any()
 
 
+def test_drums_that_are_labelled_in_part_are_not_counted(network, general, tmp_path):
+    spec = network[1]
+    chunk = Manifest(general).chunks()[0]
+    part = replace(chunk, details={"complete": ["kick"]})
+    whole, known = (tuning.read_clip(general, each, spec) for each in (chunk, part))
+    assert whole.complete == set(LABELS) and known.complete == {"kick"}
+    counts = finetune.score(network[0].network, spec, [known])
+    assert counts["kick"].tp and not counts["hihat"].tp + counts["hihat"].fp + counts["hihat"].fn
+
+
 def test_short_clips_end_in_silence_that_is_not_asked_about(network, album):
     clip = tuning.cut(finetune.read_album([album], network[1], ())[0], 1.5, 0.01)[0]
     drawn = tuning.crops([clip], 400, 2, tuning.NEAR, np.random.default_rng(0))

@@ -1,5 +1,7 @@
 """A larger network says what the smaller one said, until it is trained on."""
 
+from dataclasses import asdict
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -7,7 +9,7 @@ pytest.importorskip("lightning")
 
 from models import build  # noqa: E402
 from training import grow  # noqa: E402
-from training.train import DrumTask  # noqa: E402
+from training.train import DrumTask, load_task, parser, settings, take_weights  # noqa: E402
 from training.train import main as train  # noqa: E402
 
 
@@ -58,12 +60,29 @@ def test_all_of_a_larger_network_learns(checkpoint):
     assert [name for name, gradient in asked.items() if not gradient.any()] == []
 
 
-def test_training_can_begin_from_it_with_its_own_configuration(checkpoint, tmp_path, capsys):
+def test_training_goes_on_with_the_network_of_a_checkpoint(checkpoint, tmp_path, capsys):
     longer = tmp_path / "long.ckpt"
-    assert grow.main([str(checkpoint), "--dilations", "4", "--out", str(longer)]) == 0
-    assert DrumTask.load_from_checkpoint(longer, map_location="cpu", weights_only=True).config.delay == 2
-    assert train(["--init", str(longer), "--train", str(tmp_path), "--out", str(tmp_path), "--plain"]) == 2
-    assert "size mismatch" in capsys.readouterr().err  # the default network is another one
+    assert grow.main([str(checkpoint), "--dilations", "4", "--delay", "3", "--out", str(longer)]) == 0
+    given = load_task(longer)
+    args = parser().parse_args(["--init", str(longer), "--steps", "5"])
+    config = settings(args, given.config)
+    assert (config.steps, config.delay, config.sizes) == (5, 3, {"channels": 16, "dilations": [1, 2, 4]})
+    task = DrumTask(asdict(config))
+    take_weights(task, given)
+    assert torch.equal(task.network.blocks[0].mix.weight, given.network.blocks[0].mix.weight)
+    other = [
+        "--init",
+        str(longer),
+        "--architecture",
+        "tcn",
+        "--train",
+        str(tmp_path),
+        "--out",
+        str(tmp_path),
+        "--plain",
+    ]
+    assert train(other) == 2
+    assert "another network" in capsys.readouterr().err
 
 
 def test_others_are_refused(checkpoint, tmp_path, capsys):

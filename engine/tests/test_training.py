@@ -15,9 +15,9 @@ from dance.network import Network
 torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning")
 
-from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels  # noqa: E402
+from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels, write_labels  # noqa: E402
 from models.restored import restored  # noqa: E402
-from training import average, calibrate, evaluate, export, restore, survey, train  # noqa: E402
+from training import average, calibrate, dataset, evaluate, export, restore, survey, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.dataset import Batches, load_features  # noqa: E402
 from training.loss import DrumLoss, asked, targets  # noqa: E402
@@ -149,6 +149,30 @@ def test_chunks_of_any_parts_lie_side_by_side(tmp_path):
     assert features.parts[250].tolist() == [True, False, False]
     assert features.drums[50].max() == -100 and features.backing[150].max() == -100
     assert np.flatnonzero(features.velocity[:, 0]).tolist() == [150, 250]
+
+
+def test_corrected_labels_and_sounds_are_read_again(tmp_path):
+    folder = studio.chunk_set(tmp_path / "set", count=2)
+    before = load_features(folder, SPEC, LABELS)
+    name = sorted(chunk.name for chunk in Manifest(folder).chunks())[0]
+    labels = read_labels(folder / f"{name}.tsv")
+    write_labels(folder / f"{name}.tsv", labels[1:])
+    after = load_features(folder, SPEC, LABELS)
+    assert np.count_nonzero(after.velocity) == np.count_nonzero(before.velocity) - 1
+    assert len(list((folder / "features").iterdir())) == 1
+
+
+def test_an_interrupted_reading_leaves_nothing(tmp_path, monkeypatch):
+    folder = studio.chunk_set(tmp_path / "set", count=2)
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dataset, "chunk_features", stop)
+        load_features(folder, SPEC, LABELS)
+    assert not list((folder / "features").iterdir())
+    assert len(load_features(folder, SPEC, LABELS).drums)
 
 
 def test_a_set_without_chunks_says_so(tmp_path):
@@ -329,6 +353,38 @@ def test_weights_alone_are_a_checkpoint_to_begin_from(model, run, chunks, tmp_pa
     assert train.main([*begun, "--init", str(weights)]) == 0
 
 
+def test_a_name_is_not_used_for_two_runs(chunks, tmp_path, capsys):
+    command = arguments(chunks, tmp_path, steps=2)
+    assert train.main(command) == 0
+    before = (tmp_path / "run" / "last.ckpt").read_bytes()
+    capsys.readouterr()
+    assert train.main(command) == 0
+    assert "trained for all of its 2 steps already" in capsys.readouterr().out
+    assert train.main([*command, "--steps", "4", "--rate", "0.02"]) == 2
+    message = capsys.readouterr().err
+    assert "rate, steps" in message and "--name" in message
+    assert (tmp_path / "run" / "last.ckpt").read_bytes() == before
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1], "settings by name"),
+        ({"augment": {"loudness": 1}}, "loudness"),
+        ({"steps": "many"}, "steps"),
+        ({"seconds": 0}, "seconds"),
+        ({"delay": [1, 2]}, "delay"),
+        ({"delay": -1}, "delay"),
+    ],
+)
+def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    assert train.main(["--config", str(tmp_path / "c.json"), "--out", str(tmp_path)]) == 2
+    captured = capsys.readouterr().err
+    assert message in captured and captured.count("\n") == 1
+
+
 def test_training_goes_on_from_a_model_file(model, run, chunks, tmp_path, capsys):
     given = [str(model), "--config", str(run / "config.json"), "--out", str(tmp_path / "again.ckpt")]
     assert restore.main(given) == 0
@@ -397,6 +453,22 @@ def test_calibration_excuses_hits_that_drown():
     labels = [Label(0.5, "kick", 1.0), Label(1.0, "kick", 0.1, -20.0), Label(1.5, "kick", 0.1, -20.0)]
     _, ((_, counted, _),) = calibrate.calibrate(spec, [(onsets, labels, 44100)])
     assert counted == Count(1, 0, 0)
+
+
+def test_calibration_keeps_what_it_cannot_choose(model, chunks, tmp_path, capsys):
+    spec = ModelSpec("t", ("kick",), ("kick",), FeatureSpec(), (44100,), (0.9,), (0.03,), (0.01,))
+    kept, ((threshold, _, offset),) = calibrate.calibrate(spec, [(np.full((200, 1), 0.5, np.float32), [], 44100)])
+    assert (threshold, offset) == (0.9, 0.01) and kept == spec
+    before = model.read_bytes()
+    assert calibrate.main([str(model), str(chunks), "--balance", "100"]) == 2
+    assert "--balance" in capsys.readouterr().err
+    first, *_ = Manifest(chunks).chunks()
+    part = tmp_path / "part"
+    ChunkWriter(part, 44100).write(first.name, {"": np.zeros(44100, np.float32)}, [Label(0.5, "kick", 1.0)])
+    Manifest(part).add([replace(first, stems=(), details={"complete": ["kick"]})])
+    assert calibrate.main([str(model), str(part)]) == 2
+    assert "hihat, snare" in capsys.readouterr().err
+    assert model.read_bytes() == before
 
 
 def test_match_is_one_to_one():
