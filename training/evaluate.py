@@ -10,6 +10,7 @@ Labels are looked for by the recording's name: ``NAME.tsv`` (columns time, label
 
 import argparse
 import json
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from dance import Detector, Event
 from dance.labels import LABELS, MDB
-from labelgen.chunks import Label, read_labels
+from labelgen.chunks import Label, layered, read_labels
 from training.score import REPORTED, Count, match
 
 WINDOWS = (0.05, 0.025)
@@ -43,14 +44,26 @@ class Track:
 
 
 def read_truth(path: Path) -> list[Label]:
-    """Read a label file of either form."""
+    """Read a label file of either form; sounds layered to one hit, as chunks may have them, are one.
+
+    Raises
+    ------
+    ValueError
+        If it is of neither; the message names the line.
+    OSError
+        If it cannot be read.
+    """
     if path.suffix == ".tsv":
-        return read_labels(path)
+        return layered(read_labels(path))
     labels = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip():
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
             time, name, *_ = line.split()
             labels.append(Label(float(time), MDB.get(name, name), 1.0))
+        except ValueError:
+            raise ValueError(f"{path}, line {number}: need seconds and a class, not {line.strip()!r}") from None
     return labels
 
 
@@ -145,6 +158,13 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print("F ±50 per track: " + ", ".join(f"{k} {v:.2f}" for k, v in result["tracks"].items()))
 
 
+def _known(value: Any) -> Any:
+    """Return figures with None for what nothing was measured of, since JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _known(each) for name, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -173,13 +193,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path, truth in tqdm(find(args.audio, args.labels or args.audio), unit="track", leave=False):
             events, seconds = detect(detector, path)
             tracks.append(Track(path.stem, seconds, read_truth(truth), events))
-    except (OSError, ValueError) as error:
+        result = score(tracks, labels)
+        show(result, Console(width=120))
+        if args.json:
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps(_known(result), indent=1) + "\n", encoding="utf-8")
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    result = score(tracks, labels)
-    show(result, Console(width=120))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

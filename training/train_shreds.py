@@ -397,13 +397,14 @@ def report(exam: Exam, scores: str, counts: Sequence[Sequence[Count]], spec: Shr
     """Return the figures of a card."""
     lines = [
         f"F over the shreds of {len(exam.kits)} kits of which nothing was learned, as `training/shred_exam.py` "
-        "plays them; "
+        "plays them, with the rhythms and the music that were learned from; "
         + ("each half of the kits with thresholds chosen on the other half:" if exam.halves == 2 else
            "with thresholds chosen on the same tracks, for want of a second kit:"),
         "",
         scores,
         "",
-        "Labels of performances of which nothing was learned, played with such kits, 50 ms:",
+        "Labels of performances of which nothing was learned, played with such kits, 50 ms, with the thresholds of all "
+        "of these kits:",
         "",
         "| label | F | precision | recall |",
         "| --- | --- | --- | --- |",
@@ -466,7 +467,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("--oneshots", nargs="+", type=Path, required=True, metavar="CSV", help="manifests of one-shots")
-    add("--split", default="train", help="of the one-shots to learn from; '' for all (default: %(default)s)")
+    add(
+        "--split",
+        default="train",
+        help="of the one-shots to learn from; the exam takes those of the split test (default: %(default)s)",
+    )
     add("--chunks", nargs="+", type=Path, required=True, metavar="SET", help="labelled drums; passages take their "
         "inter-onset times")  # fmt: skip
     add("--without", nargs="*", default=[], metavar="SOURCE", help="leave out chunks that sound with these, such as a "
@@ -513,8 +518,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if args.init:
             learned(args.init.with_suffix(".md"))  # no card, no training
-        held = "test" if args.split == "train" else args.split
-        unseen = find_material(args.oneshots, held, args.validate, (), args.unseen, EXAM)
+        unseen = find_material(args.oneshots, "test", args.validate, (), args.unseen, EXAM)
+        if both := {x.source for x in material.oneshots} & {x.source for x in unseen.oneshots}:
+            raise ValueError(f"--split: kits would be learned from and examined with: {', '.join(sorted(both)[:5])}")
         key = json.dumps([asdict(spec), repr(material), args.passages, args.seed])
         shreds = args.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         if not shreds.exists():

@@ -484,8 +484,22 @@ def test_evaluate_reads_both_label_forms(tmp_path):
     assert evaluate.read_truth(tmp_path / "b.tsv") == [Label(0.5, "hihat", 0.25)]
 
 
+def test_evaluate_names_what_it_cannot_read(model, tmp_path, capsys):
+    for content, labels, message in (
+        (b"no sound", "0.5 KD\n", "a.wav"),
+        (None, "time class\n", "a.txt, line 1"),
+        (None, "0.5 KD\n0.75\n", "a.txt, line 2"),
+    ):
+        sf.write(tmp_path / "a.wav", np.zeros(4410), 44100)
+        if content:
+            (tmp_path / "a.wav").write_bytes(content)
+        (tmp_path / "a.txt").write_text(labels)
+        assert evaluate.main(["--model", str(model), "--audio", str(tmp_path), "--only", *LABELS]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_evaluate_prints_the_figures(model, chunks, tmp_path, capsys):
-    out = tmp_path / "figures.json"
+    out = tmp_path / "new" / "figures.json"
     code = evaluate.main(["--model", str(model), "--audio", str(chunks), "--only", *LABELS, "--json", str(out)])
     assert code == 0
     assert "kick" in capsys.readouterr().out
