@@ -56,6 +56,8 @@ BANDS = {
 SHARP = 0.004
 RANGE = 30.0  # dB below the loud moments of a band where listening ends
 LOUD = 99.0  # percentile of the levels that counts as loud
+BY_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
+"""Suffixes of what libsndfile does not read, and ffmpeg does."""
 CHANNELS = 32  # more is no recording of music
 _BLOCK = 1 << 19  # frames decoded at once
 
@@ -82,7 +84,8 @@ class Recording:
             with sf.SoundFile(path) as file:
                 self.rate, self.channels, frames = file.samplerate, file.channels, file.frames
         except (sf.LibsndfileError, OSError) as error:
-            raise ValueError(f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')})") from None
+            advice = "; convert it: ffmpeg -i FILE FILE.flac" if path.suffix.lower() in BY_FFMPEG else ""
+            raise ValueError(f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')}){advice}") from None
         if frames <= 0:
             raise ValueError("the recording holds no samples")
         if self.channels > CHANNELS:

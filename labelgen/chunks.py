@@ -258,7 +258,9 @@ class Manifest:
                 if not line.endswith(b"\n"):
                     return
                 try:
-                    row = json.loads(line)
+                    row = dict(json.loads(line))
+                    if "refused" not in row:
+                        as_chunk(row)
                     if lines and lines[0]["unit"] != row["unit"]:
                         lines = []
                 except (ValueError, TypeError, KeyError):

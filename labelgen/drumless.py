@@ -16,7 +16,7 @@ import soundfile as sf
 import soxr
 
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
-from labelgen.work import add_work_options, positive, run_command
+from labelgen.work import add_work_options, positive, run_command, sample_rate
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     add("--split", help="use only recordings of this split")
     add("--out", type=Path, default=Path("data/chunks/drumless"), help="folder of the set (%(default)s)")
     add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
-    add("--sample-rate", type=positive(int), default=44100, help="hertz (default: %(default)s)")
+    add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
     add_work_options(result)
     return result
 
@@ -111,7 +111,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyError as error:
         print(f"labelgen: {args.manifest}: the manifest lacks the column {error}", file=sys.stderr)
         return 2
-    return run_command(args, cut, jobs)
+    if not jobs:
+        print(f"labelgen: {args.manifest} names no recordings of the split {args.split!r}", file=sys.stderr)
+        return 2
+    return run_command(args, cut, list(dict(jobs).items()))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Contents
 VOICE, LEVEL_DB, voice_of, one_shot, KitLibrary, Kit
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -78,7 +79,7 @@ def voice_of(note: int) -> str:
 @lru_cache(maxsize=4096)
 def one_shot(path: Path, sample_rate: int) -> Audio:
     """Read a one-shot as mono of peak 1, cut to its attack: label times must be audible times."""
-    audio, rate = sf.read(path, dtype="float32", always_2d=True)
+    audio, rate = sf.read(os.fsencode(path), dtype="float32", always_2d=True)  # names of old packs are in any encoding
     mono = audio.mean(axis=1)
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate)
@@ -107,7 +108,7 @@ class Kit:
     level : dict of str to float
         Linear gain per voice.
     sources : dict of str to str
-        Source of each voice, for the provenance.
+        Source of each voice, and of what else sounds (``voice/note``, ``voice/layer``), for the provenance.
     licences : frozenset of str
     hardness : float
         Exponent from velocity to amplitude.
@@ -226,6 +227,12 @@ class KitLibrary:
             sources[key] = items[0].source
             licences.update(item.licence for item in items)
 
+        def layer(voice: str, other: str, seconds: float = np.inf) -> None:
+            item = self._layer(sounds, voice, other, rng, seconds)
+            if item:
+                sources[f"{voice}/{other}"] = item.source
+                licences.add(item.licence)
+
         for voice in LEVEL_DB:
             put(voice, voice, float(rng.uniform(-2, 2)))
         if machine:
@@ -233,11 +240,11 @@ class KitLibrary:
                 if rng.random() < MACHINE_SHARE:
                     sounds[voice], sources[voice] = made, BY_RULE
         if rng.random() < 0.25:  # layered kicks and snares are common on records
-            self._layer(sounds, "kick", "kick", rng)
-            self._layer(sounds, "snare", "snare", rng)
+            layer("kick", "kick")
+            layer("snare", "snare")
         if rng.random() < 0.25:  # and so are kicks with a click of something bright on top
             click = str(rng.choice(["hat_closed", "perc", "snare", "clap"]))
-            self._layer(sounds, "kick", click, rng, seconds=float(rng.uniform(0.01, 0.06)))
+            layer("kick", click, seconds=float(rng.uniform(0.01, 0.06)))
         for note in notes:
             if voice_of(note) == "perc" and rng.random() < 0.9:
                 put(f"perc/{note}", "perc", float(rng.uniform(-2, 2)))
@@ -279,12 +286,12 @@ class KitLibrary:
         voice: str,
         other: str,
         rng: np.random.Generator,
-        seconds: float = np.inf,
-    ) -> None:
-        """Add one sound of voice `other`, or its first `seconds`, to every sound of `voice`."""
+        seconds: float,
+    ) -> Item | None:
+        """Add one sound of voice `other`, or its first `seconds`, to every sound of `voice`, and return which."""
         items = self._choose(other, "", rng)
         if not items:
-            return
+            return None
         added = one_shot(items[0].path, self.sample_rate) * np.float32(rng.uniform(0.15, 0.8))
         if seconds * self.sample_rate < len(added):
             added = added[: int(seconds * self.sample_rate)] * np.linspace(1, 0, int(seconds * self.sample_rate))
@@ -295,6 +302,7 @@ class KitLibrary:
             both[: len(added)] += added
             layered.append(both / np.abs(both).max())
         sounds[voice] = layered
+        return items[0]
 
     def _pitched(self, sound: Audio, ratio: float) -> Audio:
         """Play faster by `ratio`, as a sampler does."""

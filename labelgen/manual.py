@@ -13,6 +13,7 @@ a hand knows better than a band-pass. Chunks reach from the first label to the l
 """
 
 import argparse
+import glob
 import json
 import os
 import re
@@ -272,8 +273,14 @@ def find_songs(inputs: Sequence[Path], labels: Path | None = None) -> Iterator[t
     """List the recordings of `inputs` with the label file beside each, or with `labels`."""
     source = inputs[0].absolute().name if len(inputs) == 1 and inputs[0].is_dir() else ""
     for key, path in find_files(inputs, SOUNDS):
-        beside = (path.with_name(path.stem + suffix) for suffix in (*MIDI, *LISTS))
-        yield key, Song(path, labels or next((p for p in beside if p.exists()), None), key, source or path.parent.name)
+        yield key, Song(path, labels or _beside(path), key, source or path.parent.name)
+
+
+def _beside(path: Path) -> Path | None:
+    """Return the label file of the same name, MIDI before lists, whatever the case of its suffix."""
+    order = (*MIDI, *LISTS)
+    found = [p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if p.suffix.lower() in order]
+    return min(found, key=lambda p: (order.index(p.suffix.lower()), p.name), default=None)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -31,7 +31,7 @@ def read_manifest(path: Path, split: str | None = None) -> list[Item]:
     ValueError
         If a column is missing.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
         missing = {"path", "class", "source", "licence"} - set(rows.fieldnames or ())
         if missing:

@@ -29,7 +29,7 @@ from labelgen.kits import Hit, KitLibrary
 from labelgen.material import Item, read_manifest
 from labelgen.prominence import prominence
 from labelgen.synth import SoundFont
-from labelgen.work import add_work_options, positive, run_command
+from labelgen.work import add_work_options, positive, run_command, sample_rate, seed
 
 ROLAND_TD = {22: 42, 26: 46, 58: 43}
 """Rims of a Roland TD kit (Groove MIDI Dataset) as General MIDI notes."""
@@ -179,6 +179,7 @@ class Renderer:
                         "soundfonts": [f.path.name for f in (drum_font, backing_font) if f],
                         "drum_preset": preset,
                         "kit": {k: v for k, v in kit.sources.items() if "/" not in k} if kit else None,
+                        "sounds": sorted(set(kit.sources.values())) if kit else [],
                         "balance_db": round(balance, 2) if backing_font else None,
                     },
                 )
@@ -368,8 +369,8 @@ def parser() -> argparse.ArgumentParser:
     add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
     add("--chunks", type=positive(int), default=4, help="most chunks for a song and variant (default: %(default)s)")
     add("--stems", action="store_true", help="keep drums and backing beside the mix, for remixing in training")
-    add("--sample-rate", type=positive(int), default=44100, help="hertz (default: %(default)s)")
-    add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
+    add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
+    add("--seed", type=seed, default=0, help="decides every random choice (default: %(default)s)")
     add_work_options(result)
     return result
 
@@ -385,6 +386,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     shots = tuple(
         i for i in items if i.path.suffix != ".mid" and not i.cls.startswith("midi") and args.split in (None, i.split)
     )
+    try:
+        if args.oneshots and not shots:
+            raise ValueError(f"{args.oneshots} names no one-shots of the split {args.split!r}")
+        if gone := [shot.path for shot in shots if not shot.path.is_file()]:
+            raise ValueError(f"{args.oneshots}: {len(gone)} of {len(shots)} one-shots are missing, as {gone[0]}")
+    except ValueError as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
     fonts = find_soundfonts(args.soundfonts) if args.soundfonts.is_dir() else ()
     if not fonts:
         print(

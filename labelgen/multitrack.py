@@ -53,7 +53,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dance.labels import LABELS, ONE_SHOT, OTHER
-from labelgen.attack import FRAME, RATE, Recording, attack_at, peaks_of, rises_of
+from labelgen.attack import BY_FFMPEG, FRAME, RATE, Recording, attack_at, peaks_of, rises_of
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import find_files, regular_file
 from labelgen.kits import Hit, voice_of
@@ -66,7 +66,6 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
-BY_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
 LARGEST = 4 << 30
 """Bytes of a track."""
 UNEVEN = 1.0

@@ -179,7 +179,7 @@ def read_packs(root: Path, longest: float = LONGEST) -> Iterator[Sample]:
             cls = next(filter(None, told), "")
             reason = "" if cls else "no known word in its name"
             try:
-                about = sf.info(path)
+                about = sf.info(os.fsencode(path))
                 if about.duration > longest:
                     cls, reason = "", f"{about.duration:.1f} s long, more than --longest"
                 elif not about.frames:
@@ -203,7 +203,7 @@ def without_copies(samples: Iterable[Sample], novelty: Novelty) -> Iterator[Samp
 def write_manifest(items: Iterable[Item], out: Path) -> None:
     """Write the manifest `out`; there is never half a file."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with whole(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with whole(out) as partial, partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "class", "source", "licence", "split"])
         for item in items:

@@ -118,6 +118,8 @@ class Teachers:
         self._late = np.round((offsets - offsets[0]) / self.spec.features.hop_seconds).astype(int)
         self._wait = math.ceil(float(offsets[0]) / self.spec.features.hop_seconds)
         self.thresholds = np.mean([spec.thresholds for spec in specs], axis=0)
+        # timbres of several networks cannot be compared, so no hits vote where several answer
+        self.spec = replace(self.spec, votes=self.spec.votes if len(paths) == 1 else 0.0)
         self._together = replace(self.spec, thresholds=tuple(map(float, self.thresholds)))
         self._doubt = doubt * self.thresholds
 
@@ -126,9 +128,10 @@ class Teachers:
         frames = log_mel(mix, self.spec.features, RATE)
         # what was hit at the very end is told after it
         frames = np.pad(frames, ((0, self._wait), (0, 0)), constant_values=frames.min(initial=0.0))
-        onset, velocity = np.mean([self._answers(k, frames) for k in range(len(self.networks))], axis=0)
+        answers, timbres = zip(*(self._answers(k, frames) for k in range(len(self.networks))), strict=True)
+        onset, velocity = np.mean(answers, axis=0)
         hits = np.zeros(onset.shape, np.uint8)
-        onset = weighed(self.spec, onset)
+        onset = weighed(self.spec, onset, timbres[0] if self.spec.votes else None)
         PeakPicker(self._together).process(onset, hits)
         perhaps = (onset >= self._doubt) & ~maximum_filter1d(hits, 2 * NEAR + 1, axis=0).astype(bool)
         at, columns = np.nonzero((hits > 0) | perhaps)
@@ -140,18 +143,25 @@ class Teachers:
         top = np.max([np.pad(onset, ((0, 2), (0, 0)))[at + ahead, columns] for ahead in range(3)], axis=0)
         return Opinion(times, columns, top.astype(np.float32), velocity[at, columns], hits[at, columns] > 0)
 
-    def _answers(self, number: int, frames: F32) -> F32:
-        """Return activations and velocities [2, frames, labels] of one model, as if it were as quick as the first."""
+    def _answers(self, number: int, frames: F32) -> tuple[F32, F32]:
+        """Return activations and velocities [2, frames, labels] of one model, as if it were as quick as the first.
+
+        And timbres [frames, n], as late as they are.
+        """
         late, network, whole = self._late[number], self.networks[number], self._restored[number]
         silence = np.full((max(late, 0), frames.shape[1]), frames.min(initial=0.0), np.float32)
         heard = np.concatenate([frames, silence])
         if whole is not None:
-            answers, _ = hear(whole, heard)
+            answers, timbres = hear(whole, heard)
         else:
             network.reset()
-            steps = [np.concatenate(network.step(frame)) for frame in heard]
-            answers = np.stack(steps, axis=1) if steps else np.zeros((2, 0, len(self.spec.labels)), np.float32)
-        return np.pad(answers, ((0, 0), (max(-late, 0), 0), (0, 0)))[:, max(late, 0) :][:, : len(frames)]
+            answers = np.zeros((2, len(heard), len(self.spec.labels)), np.float32)
+            timbres = np.zeros((len(heard), network.timbre.shape[1]), np.float32)
+            for at, frame in enumerate(heard):
+                answers[:, at] = np.concatenate(network.step(frame))
+                timbres[at] = network.timbre[0]
+        as_quick = np.pad(answers, ((0, 0), (max(-late, 0), 0), (0, 0)))[:, max(late, 0) :][:, : len(frames)]
+        return as_quick, timbres[: len(frames)]
 
 
 def released() -> Path:

@@ -16,7 +16,7 @@ import soundfile as sf
 
 from labelgen.chunks import Chunk, ChunkWriter, Manifest, read_labels
 from labelgen.effects import mix
-from labelgen.work import add_work_options, run_command
+from labelgen.work import add_work_options, run_command, seed
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def remix(pair: Pair) -> list[Chunk]:
     both, balance = mix(drums, backing, rate, rng)
     labels = read_labels(pair.folders[0] / f"{pair.drums.name}.tsv")
     ChunkWriter(pair.out, rate).write(pair.drums.name, {"": both}, labels)
-    licence = "; ".join(sorted({pair.drums.licence, pair.backing.licence}))
+    licence = "; ".join(sorted({pair.drums.licence, pair.backing.licence} - {""}))
     details = {**pair.drums.details, "backing": pair.backing.song, "balance_db": round(balance, 2)}
     return [
         replace(
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("backing", type=Path, help="set whose chunks have a backing stem")
     add("--out", type=Path, default=Path("data/chunks/remix"), help="folder of the new set (default: %(default)s)")
     add("--least", type=float, default=5.0, help="shortest drum chunk in seconds (default: %(default)s)")
-    add("--seed", type=int, default=0, help="decides pairs and balances (default: %(default)s)")
+    add("--seed", type=seed, default=0, help="decides pairs and balances (default: %(default)s)")
     add_work_options(result)
     return result
 
@@ -77,10 +77,16 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    drums = [c for c in Manifest(args.drums).chunks() if "drums" in c.stems and c.seconds >= args.least]
-    backings = [c for c in Manifest(args.backing).chunks() if "backing" in c.stems]
-    if not drums or not backings:
-        print(f"labelgen: {args.backing if drums else args.drums} has no such chunks", file=sys.stderr)
+    try:
+        if args.out.resolve() in (args.drums.resolve(), args.backing.resolve()):
+            raise ValueError(f"{args.out} would be read and written; choose another --out")
+        drums = [c for c in Manifest(args.drums).chunks() if "drums" in c.stems and c.seconds >= args.least]
+        backings = [c for c in Manifest(args.backing).chunks() if "backing" in c.stems]
+        for folder, stem, chunks in ((args.drums, "drums", drums), (args.backing, "backing", backings)):
+            if not chunks:
+                raise ValueError(f"{folder}: no chunks with a stem of {stem}; labelgen/midi.py --stems makes some")
+    except (OSError, ValueError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
         return 2
     drums.sort(key=lambda chunk: chunk.name)
     backings.sort(key=lambda chunk: chunk.name)

@@ -14,6 +14,8 @@ import numpy as np
 import pretty_midi
 from tqdm import tqdm
 
+from labelgen.work import positive, seed
+
 Style = TypeVar("Style")
 
 
@@ -21,9 +23,9 @@ def add_song_options(parser: argparse.ArgumentParser, out: Path, seconds: float)
     """Add ``--out``, ``--songs``, ``--seconds`` and ``--seed``; `out` and `seconds` are defaults."""
     add = parser.add_argument
     add("--out", type=Path, default=out, help="folder for the files (%(default)s)")
-    add("--songs", type=int, default=120, help="number of songs, styles in turn (default: %(default)s)")
-    add("--seconds", type=float, default=seconds, help="length of a song (default: %(default)s)")
-    add("--seed", type=int, default=0, help="decides every choice (default: %(default)s)")
+    add("--songs", type=positive(int), default=120, help="number of songs, styles in turn (default: %(default)s)")
+    add("--seconds", type=positive(float), default=seconds, help="length of a song (default: %(default)s)")
+    add("--seed", type=seed, default=0, help="decides every choice (default: %(default)s)")
 
 
 def write_songs(

@@ -38,6 +38,16 @@ _write_float = fluidsynth.cfunc(
     ("rincr", ctypes.c_int, 1),
 )
 
+_set_log = fluidsynth.cfunc(
+    "fluid_set_log_function",
+    ctypes.c_void_p,
+    ("level", ctypes.c_int, 1),
+    ("function", ctypes.c_void_p, 1),
+    ("data", ctypes.c_void_p, 1),
+)
+_WARNINGS = 2
+# A synthesizer without a soundfont warns of each of its channels, and every rendering begins with one.
+_set_log(_WARNINGS, None, None)
 _get_sfont = fluidsynth.cfunc(
     "fluid_synth_get_sfont_by_id", ctypes.c_void_p, ("synth", ctypes.c_void_p, 1), ("id", ctypes.c_int, 1)
 )
@@ -80,7 +90,7 @@ class SoundFont:
         self.melodic = bool(self._synth.sfpreset_name(self._id, 0, 32))
 
     def _new_synth(self) -> fluidsynth.Synth:
-        synth = fluidsynth.Synth(gain=0.4, samplerate=float(self.sample_rate))
+        synth = fluidsynth.Synth(gain=0.4, samplerate=float(self.sample_rate), channels=16)
         # their oscillators run on between renderings; `labelgen.effects` has rooms of its own
         synth.setting("synth.reverb.active", 0)
         synth.setting("synth.chorus.active", 0)

@@ -40,6 +40,22 @@ def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
     return read
 
 
+def seed(text: str) -> int:
+    """Read a seed for argparse."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return value
+
+
+def sample_rate(text: str) -> int:
+    """Read a sample rate for argparse, one that FLAC files may have."""
+    value = int(text)
+    if not 8000 <= value <= 192_000:
+        raise argparse.ArgumentTypeError(f"{text} is not between 8000 and 192000")
+    return value
+
+
 def share(text: str) -> float:
     """Read a share for argparse."""
     value = float(text)

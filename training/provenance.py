@@ -35,7 +35,7 @@ def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
     for chunk in chunks:
         hours[chunk.source, chunk.method] += chunk.seconds / 3600
         kit = chunk.details.get("kit") or {}
-        for source in {*kit.values(), *chunk.details.get("soundfonts", ())}:
+        for source in {*kit.values(), *chunk.details.get("sounds", ()), *chunk.details.get("soundfonts", ())}:
             sounds[source] += 1
     lines = ["| songs and recordings | labels by | hours | licence |", "| --- | --- | --- | --- |"]
     short: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)

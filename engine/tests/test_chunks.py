@@ -82,11 +82,12 @@ def test_a_line_of_an_older_version_is_a_chunk(tmp_path):
     assert len(Manifest(tmp_path).chunks()) == 2
 
 
-def test_a_damaged_line_is_named(tmp_path):
+@pytest.mark.parametrize("line", [bytes(20), b"[1]", b'{"unit": "a"}', b"7"])
+def test_a_damaged_line_is_named(tmp_path, line):
     manifest = Manifest(tmp_path)
     manifest.add(parts("a", 1))
     with (tmp_path / "manifest.jsonl").open("ab") as file:
-        file.write(bytes(20) + b"\n")
+        file.write(line + b"\n")
     with pytest.raises(ValueError, match=r"manifest\.jsonl: line 2 is damaged"):
         Manifest(tmp_path).units()
 

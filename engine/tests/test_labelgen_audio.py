@@ -132,6 +132,17 @@ def test_names_tell_classes(name, cls):
     assert packs.class_of(name) == cls
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names there are Unicode")
+def test_names_of_old_packs_need_not_be_unicode(tmp_path):
+    folder = tmp_path / "packs" / "kit"
+    folder.mkdir(parents=True)
+    sf.write(tmp_path / "kick.wav", np.hanning(4410), 44100)
+    (tmp_path / "kick.wav").rename(folder / os.fsdecode(b"kick \xfc.wav"))
+    assert packs.main([str(tmp_path / "packs"), "--out", str(tmp_path / "m.csv"), "--licence", "CC0"]) == 0
+    (item,) = read_manifest(tmp_path / "m.csv")
+    assert item.cls == "kick" and item.path.is_file()
+
+
 def test_packs_become_a_manifest_and_the_unknown_is_named(tmp_path, capsys):
     root = tmp_path / "Päcks"
     click = np.hanning(2000) * 0.5

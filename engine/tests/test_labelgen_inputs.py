@@ -216,6 +216,8 @@ def test_a_rendering_does_not_depend_on_the_one_before():
         (["{root}", "--oneshots", "nowhere.csv"], "nowhere.csv"),
         (["{root}", "--jobs", "0"], "--jobs"),
         (["{root}", "--seconds", "nan"], "--seconds"),
+        (["{root}", "--seed", "-1"], "--seed"),
+        (["{root}", "--sample-rate", "1000000"], "--sample-rate"),
         (["{root}", "--out", "{root}/text.mid"], "text.mid"),
     ],
 )
@@ -237,3 +239,6 @@ def test_drumless_manifests_that_are_none(tmp_path, capsys):
     assert "lacks the column 'split'" in capsys.readouterr().err
     assert drumless.main([str(tmp_path / "none.csv"), "--out", str(tmp_path / "o")]) == 2
     assert "none.csv" in capsys.readouterr().err
+    (tmp_path / "m.csv").write_text("path,source,licence,split\na.wav,me,CC0,train\n")
+    assert drumless.main([str(tmp_path / "m.csv"), "--out", str(tmp_path / "o"), "--split", "trian"]) == 2
+    assert "split 'trian'" in capsys.readouterr().err

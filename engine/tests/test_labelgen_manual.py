@@ -175,6 +175,13 @@ def test_a_folder_becomes_chunks_and_bad_pairs_a_line_each(tmp_path):
     np.testing.assert_allclose(found, [t for t, _ in hits if t >= 1.2], atol=0.006)
 
 
+def test_a_label_file_is_found_whatever_its_case(tmp_path):
+    for name in ("song.wav", "song[1].wav", "song.MID", "song.txt", "song[1].TXT", "song.jpg", "song2.mid"):
+        (tmp_path / name).touch()
+    found = {song.path.name: song.labels for _, song in manual.find_songs([tmp_path])}
+    assert found == {"song.wav": tmp_path / "song.MID", "song[1].wav": tmp_path / "song[1].TXT"}
+
+
 def test_labels_elsewhere_are_named(tmp_path, capsys):
     hits = performance(0)
     sf.write(tmp_path / "song.wav", render(hits), RATE)

@@ -119,6 +119,34 @@ def test_no_soundfont_says_what_to_do(material, tmp_path, capsys):
     assert "apt-get install" in capsys.readouterr().err
 
 
+def test_wrong_shots_are_told_before_any_song_is_blamed(material, tmp_path, capsys):
+    assert render(material, tmp_path / "out", "--split", "trian") == 2
+    assert "names no one-shots of the split 'trian'" in capsys.readouterr().err
+    root, _ = material
+    manifest = root / "shots" / "gone.csv"
+    rows = (root / "shots" / "manifest.csv").read_text().splitlines()
+    manifest.write_text("\n".join([*rows, "nowhere.wav,kick,gamma,CC0,train"]) + "\n")
+    arguments = ["--soundfonts", str(root / "fonts"), "--oneshots", str(manifest), "--out", str(tmp_path / "out")]
+    assert midi.main([str(root / "songs"), *arguments]) == 2
+    assert "nowhere.wav" in capsys.readouterr().err
+    assert not Manifest(tmp_path / "out").refused()
+
+
+def test_every_sound_of_a_kit_is_named(material, rendered):
+    (chunk, *_) = Manifest(rendered).chunks()
+    assert set(chunk.details["kit"].values()) <= set(chunk.details["sounds"])
+    library = KitLibrary(read_manifest(material[0] / "shots" / "manifest.csv"), 44100)
+    layered = [kit for kit in (library.draw(np.random.default_rng(k)) for k in range(30)) if "kick/kick" in kit.sources]
+    assert layered and all("CC0" in kit.licences for kit in layered)
+
+
+def test_rendering_says_nothing(tmp_path, capfd):
+    bass = pretty_midi.Instrument(33)
+    bass.notes.append(pretty_midi.Note(90, 40, 0.0, 0.2))
+    assert np.abs(SoundFont(FONT, 44100).render([bass], 0.0, 0.3)).max() > 0
+    assert "No preset" not in capfd.readouterr().err
+
+
 def test_a_closed_hat_stops_an_open_one(tmp_path):
     kit = KitLibrary(read_manifest(studio.one_shots(tmp_path / "s")), 44100).draw(np.random.default_rng(0))
     rng = np.random.default_rng(0)

@@ -9,7 +9,9 @@ import soundfile as sf
 from stage import ROOT
 
 from benchmarks.pseudo_labels import compare
+from dance.detector import RELEASED, Detector
 from dance.labels import LABELS
+from dance.network import Network
 from dance.spec import FeatureSpec
 from labelgen import pseudo
 from labelgen.audio import RATE
@@ -78,6 +80,20 @@ def test_several_teachers_agree_with_one_that_is_all_of_them(heard, tmp_path):
     assert pseudo.main([*arguments, "--out", str(tmp_path)]) == 0
     for chunk in Manifest(tmp_path).chunks():
         assert read_labels(tmp_path / f"{chunk.name}.tsv") == read_labels(heard / f"{chunk.name}.tsv")
+
+
+def test_a_teacher_that_votes_hears_what_the_engine_does():
+    path = RELEASED
+    spec = Network(path).spec
+    assert spec.votes > 0
+    samples, rate = sf.read(SONG, dtype="float32")
+    detector = Detector.load(path, sample_rate=rate, labels=spec.labels)
+    told = sorted((spec.labels.index(hit.label), hit.time) for hit in [*detector.process(samples), *detector.flush()])
+    opinion = pseudo.Teachers([path], 0.2).hear(samples)
+    heard = sorted(zip(opinion.columns[opinion.picked].tolist(), opinion.times[opinion.picked].tolist(), strict=True))
+    assert len(heard) == len(told)
+    np.testing.assert_allclose(heard, told, atol=0.002)
+    assert pseudo.Teachers([path, path], 0.2).spec.votes == 0
 
 
 def test_a_hit_is_heard_although_the_recording_ends_after_it(tmp_path):

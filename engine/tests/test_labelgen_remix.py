@@ -27,4 +27,12 @@ def test_drums_keep_their_labels_over_another_backing(tmp_path):
 def test_a_set_without_such_chunks_is_named(tmp_path, capsys):
     (tmp_path / "none").mkdir()
     assert remix.main([str(tmp_path / "none"), str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
-    assert "has no such chunks" in capsys.readouterr().err
+    assert f"{tmp_path / 'none'}: no chunks with a stem of drums" in capsys.readouterr().err
+
+
+def test_no_set_is_written_over(tmp_path, capsys):
+    folder = studio.chunk_set(tmp_path / "set", count=1, seconds=6.0)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert remix.main([str(folder), str(folder), "--out", str(folder)]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
