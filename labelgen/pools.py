@@ -79,6 +79,9 @@ def _too_long(seconds: float) -> str:
 class Processes:
     """Processes of this machine.
 
+    A unit whose process dies is tried once more: memory may have been short, or two processes may have compiled a
+    library for the first time at once.
+
     Parameters
     ----------
     make : callable
@@ -97,6 +100,7 @@ class Processes:
         self._arguments = (make, setup, tuple(setup_args))
         self._idle: list[_Process] = []
         self._busy: list[_Process] = []
+        self._deaths: set[str] = set()
 
     def submit(self, unit: str, job: object) -> None:
         """Hand over one unit."""
@@ -127,6 +131,10 @@ class Processes:
                     fate = worker.fate()
                     if not worker.ready:
                         raise WorkError(f"a worker process {fate} before it was ready") from None
+                    if worker.unit not in self._deaths:
+                        self._deaths.add(worker.unit)
+                        self.submit(worker.unit, worker.job)
+                        break
                     return worker.unit, Outcome(refused=f"the process {fate} while working on it")
                 if not worker.ready:
                     if message:
@@ -169,11 +177,12 @@ class _Process:
         other.close()
         self.ready = False
         self.unit = ""
+        self.job: object = None
         self.started = 0.0
         self.done = 0
 
     def take(self, unit: str, job: object) -> None:
-        self.unit, self.started = unit, time.monotonic()
+        self.unit, self.job, self.started = unit, job, time.monotonic()
         self.pipe.send(job)
 
     def stop(self, patience: float = 0.0) -> None:

@@ -42,6 +42,9 @@ def make(job):
         ctypes.string_at(0)
     if what == "leave":
         os._exit(3)
+    if isinstance(what, Path) and not what.exists():
+        what.touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
     if what == "hang":
         time.sleep(3600)
     if what == "full":
@@ -82,6 +85,12 @@ def test_each_bad_unit_costs_one_line(tmp_path, capsys):
     told = capsys.readouterr().err.replace("\r", "\n").splitlines()
     assert sum(line.startswith("refused ") for line in told) == 6
     assert told[-1].startswith(f"{tmp_path}: 6 chunks of 3 songs in ") and told[-1].endswith(", 6 refused")
+
+
+def test_a_unit_whose_process_died_is_tried_once_more(tmp_path):
+    jobs = [("unlucky", ("unlucky", tmp_path / "died")), *units("good", "good")]
+    assert run_units(make, jobs, tmp_path / "set", 2) == 0
+    assert {chunk.unit for chunk in Manifest(tmp_path / "set").chunks()} == {"unlucky", "good#0", "good#1"}
 
 
 def test_done_units_are_not_done_again_and_refused_ones_only_if_asked(tmp_path):
