@@ -4,6 +4,7 @@
 # Needs apt-get with package lists, and dpkg-deb; nothing is installed. What is shorter than 25 s is no song, and the
 # guitar tracks of rhythm games are among the recordings without drums already: both are removed.
 set -eu
+python -c "import soundfile" # in the environment of this project
 list=$(readlink -f "$1") out=$2
 mkdir -p "$out"
 cd "$out"

@@ -2,7 +2,7 @@
 
 Results go to standard output, everything else to standard error. What the user can mend (a missing device, a
 broken file, a wrong argument) is one line there and exit code 2; Ctrl-C is 130; anything else is a bug and
-shows its traceback.
+shows its traceback. SIGTERM ends everything as Ctrl-C does, and is 143.
 
 Contents
 --------
@@ -10,10 +10,15 @@ main, make_parser
 """
 
 import argparse
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn
 
 from ._version import __version__
 from .commands.common import MENDABLE, say
@@ -22,25 +27,33 @@ from .errors import DanceError
 COMMANDS = ("devices", "doctor", "latency", "listen", "play", "transcribe")
 """Names of the subcommands and of their modules in `dance.commands`."""
 
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # The one that is named is enough, and to load the others takes longer than to open a microphone.
-    named = tuple(arguments[:1])
-    options = make_parser(named if set(named) & set(COMMANDS) else COMMANDS).parse_args(arguments)
+    _mend_streams()
     try:
-        code: int = options.run(options)
-        sys.stdout.flush()
-        return code
+        with _terminable():
+            # The one that is named is enough, and to load the others takes longer than to open a microphone.
+            named = tuple(arguments[:1])
+            options = make_parser(named if set(named) & set(COMMANDS) else COMMANDS).parse_args(arguments)
+            code: int = options.run(options)
+            sys.stdout.flush()
+            return code
     except BrokenPipeError:  # whoever read our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (DanceError, OSError) as error:
         say(error)
         return MENDABLE
+    except _Terminated:
+        return _TERMINATED
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -66,3 +79,31 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         command.add_options(one)
         one.set_defaults(run=command.run)
     return parser
+
+
+def _mend_streams() -> None:
+    """Let nothing that is printed be an error: not a file's name, and not a stream that was closed before the start."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM raise `_Terminated` meanwhile, so that notes and files are ended, unless somebody else has it."""
+    free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not free or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # it may come twice, and what ends must not be ended
+    raise _Terminated

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .board import Board
+from .errors import SpecError
 from .events import Event
 from .peaks import thresholds
 from .settings import Settings
@@ -79,6 +80,11 @@ class Told(ABC):
     labels : tuple of str
         What is reported, in the order of `presence`.
     sample_rate : int
+
+    Raises
+    ------
+    SpecError
+        If the queue has no room for an event.
     """
 
     def __init__(
@@ -92,6 +98,8 @@ class Told(ABC):
         on_event: Callable[[Event], None] | None,
         queue: int,
     ) -> None:
+        if queue < 1:
+            raise SpecError(f"a queue needs room for 1 event or more, not {queue}")
         self.labels, self.sample_rate = labels, sample_rate
         self._spec, self._live, self._settings, self._board = spec, live, settings, board
         self._on_event = on_event

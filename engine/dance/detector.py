@@ -9,6 +9,7 @@ Detector, RELEASED
 """
 
 import math
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -220,10 +221,20 @@ class Detector:
         return [event for event in events if event.sample < end]
 
     def skip(self, n: int) -> None:
-        """Pass over `n` lost samples: the clock moves on, and no hit is reported among them."""
+        """Pass over `n` lost samples: the clock moves on, and no hit is reported among them.
+
+        Raises
+        ------
+        TypeError
+            If `n` is no whole number.
+        ValueError
+            If it is negative.
+        RuntimeError
+            After `flush`.
+        """
         if self._flushed:
             raise RuntimeError("the stream has ended; call reset() to begin a new one")
-        frames = self._features.skip(n)
+        frames = self._features.skip(operator.index(n))
         self._context.skip(frames)
         self._picker.skip(frames)
 

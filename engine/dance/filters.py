@@ -203,7 +203,7 @@ class _Amount:
     def __init__(self, name: str, amount: float | Mapping[str, float], low: float, high: float, kind: str = "") -> None:
         values = list(amount.values()) if isinstance(amount, Mapping) else [amount]
         for value in values:
-            if not low <= value <= high or (kind and value != int(value)):
+            if not low <= value <= high or (kind and value % 1 != 0):
                 limits = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
                 raise SpecError(f"{name} must be {kind}{limits}, not {value!r}")
         self._amount = amount

@@ -189,7 +189,7 @@ def dissect(
         raise _nothing_heard(recording)
     arrived, labels, rows = 0, [], []
     for hit in probe.hits:
-        attack = probe.find(recording, hit, _expected(output, input, recording, hit.sample), late)
+        attack = probe.find(recording, _expected(output, input, recording, hit.sample), late)
         if attack is None:
             continue
         arrived += 1

@@ -10,6 +10,7 @@ Device, list_devices, Microphone, PERIOD
 """
 
 import contextlib
+import math
 import os
 import re
 import threading
@@ -96,6 +97,8 @@ class Microphone(Source):
     reconnect : bool
         Wait for a device that cannot be had, at first and whenever it stops, stalls or is unplugged, and go on at
         the same rate; what was missed is in `Read.lost_before`. Otherwise these are errors.
+    patience : float
+        Seconds that it waits at first; a device that is not there by then is an error. Default: for ever.
     tell : callable, optional
         Called with a line about each change, where the microphone is made or read; default: a warning of the
         logger ``dance``.
@@ -114,7 +117,7 @@ class Microphone(Source):
     ------
     SourceError
         If there is no such device, it refuses, or PyAudio or PortAudio is missing; with `reconnect` only if waiting
-        cannot mend it.
+        cannot mend it or has lasted too long.
     SpecError
         If the period is less than a sample.
     """
@@ -127,6 +130,7 @@ class Microphone(Source):
         period: int = PERIOD,
         *,
         reconnect: bool = False,
+        patience: float = math.inf,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         if period < 1:
@@ -147,14 +151,16 @@ class Microphone(Source):
         self._pause, self._retry_at = _PAUSE_SECONDS[0], 0.0
         self._missing = 0
         self.sample_rate = 0
+        deadline = monotonic() + patience if reconnect else -math.inf
         while self._audio is None:
             try:
                 self._connect(wanted(sample_rate))
             except AbsentError as error:
-                if not reconnect:
+                left = deadline - monotonic()
+                if left <= 0:
                     raise
                 self._say(f"{error}; waiting for it")
-                sleep(self._back_off())
+                sleep(min(left, self._back_off()))
         self._told, self._pause = "", _PAUSE_SECONDS[0]
 
     def read(self, out: NDArray[np.float32], timeout: float) -> Read:

@@ -141,13 +141,12 @@ class Probe:
             return None
         return best + first - expected - self._start
 
-    def find(self, recording: NDArray[np.float32], hit: Hit, expected: int, late: int) -> int | None:
+    def find(self, recording: NDArray[np.float32], expected: int, late: int) -> int | None:
         """Return the sample of a recording at which a hit's attack is; None if it is not in it.
 
         Parameters
         ----------
         recording : float32 [n]
-        hit : Hit
         expected : int
             Where the attack would be if it took no time.
         late : int

@@ -47,7 +47,8 @@ class RawInput(Source):
     Raises
     ------
     SourceError
-        If the stream is a terminal; later, if it holds something else.
+        If the stream is a terminal or closed; later, if it holds a WAV file, or, where f32le is expected, what cannot
+        be samples. As s16le, any bytes are.
     """
 
     def __init__(self, form: str = "f32le", sample_rate: int = RATES[0], stream: IO[bytes] | None = None) -> None:
@@ -58,10 +59,12 @@ class RawInput(Source):
         self._form = form
         self._type, self._scale = np.dtype(FORMATS[form][0]), FORMATS[form][1]
         self._stream = stream
-        self._input = (stream or sys.stdin.buffer).fileno()
-        if os.isatty(self._input):
+        closed = stream is None and sys.stdin is None  # by whoever started us
+        if not closed:
+            self._input = (stream or sys.stdin.buffer).fileno()
+        if closed or os.isatty(self._input):
             raise SourceError(
-                f"{self.name} is a terminal: send samples there, as in "
+                f"{self.name} is {'closed' if closed else 'a terminal'}: send samples there, as in "
                 f"`ffmpeg -i song.mp3 -f {form} -ac 1 -ar {sample_rate} - | dance listen --stdin {form}`"
             )
         with contextlib.suppress(ImportError, AttributeError, OSError):  # a file, or not Linux: it works without

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,12 +54,12 @@ class LabelSettings:
     gate: float = 0.0
 
     def __post_init__(self) -> None:
-        _check("sensitivity", self.sensitivity, 0, 1)
-        _check("gate", self.gate, 0, 1)
+        _check(self, "sensitivity", 0, 1)
+        _check(self, "gate", 0, 1)
         if self.threshold is not None:
-            _check("threshold", self.threshold, 0, 1)
+            _check(self, "threshold", 0, 1)
         if self.refractory is not None:
-            _check("refractory", self.refractory, 0, _LONGEST_REFRACTORY)
+            _check(self, "refractory", 0, _LONGEST_REFRACTORY)
         if not isinstance(self.mute, bool):
             raise SpecError(f"mute must be true or false, not {self.mute!r}")
 
@@ -84,7 +85,10 @@ class Settings:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        _check("offset", self.offset, -_LARGEST_OFFSET, _LARGEST_OFFSET)
+        _check(self, "offset", -_LARGEST_OFFSET, _LARGEST_OFFSET)
+        for label, own in self.labels.items():
+            if not isinstance(own, LabelSettings):
+                raise SpecError(f"what is set for {label} must be LabelSettings, such as LabelSettings(gate=0.3)")
         object.__setattr__(self, "labels", dict(self.labels))  # ours: nobody else can change it behind our back
 
     def for_label(self, label: str) -> LabelSettings:
@@ -161,9 +165,12 @@ class Settings:
             beside.unlink(missing_ok=True)
 
 
-def _check(name: str, value: Any, low: float, high: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+def _check(owner: object, name: str, low: float, high: float) -> None:
+    """Refuse a field that is no number in this range; make one of NumPy's a plain one, which JSON can hold."""
+    value = getattr(owner, name)
+    if not isinstance(value, Real) or isinstance(value, bool) or not low <= float(value) <= high:
         raise SpecError(f"{name} must lie between {low:g} and {high:g}, not {value!r}")
+    object.__setattr__(owner, name, float(value))
 
 
 def _mapping(name: str, values: Any) -> Mapping[str, Any]:

@@ -4,13 +4,15 @@ Samples are float32, mono, full scale 1, on the source's own clock; positions an
 
 Contents
 --------
-Read, Source, RATES, SoundFile
+Read, Source, RATES, SoundFile, wanted, printable
 """
 
 import os
+import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from time import monotonic
 from typing import Protocol, Self
@@ -18,7 +20,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError
+from .errors import SourceError, SpecError
 
 RATES = (44100, 48000)
 """Rates in hertz that music is recorded at; a model's own list is ``detector.spec.sample_rates``."""
@@ -98,6 +100,7 @@ class SoundFile(Source):
     Attributes
     ----------
     name : str
+        Fit to be printed.
     seconds : float
         Length that the file's header states.
 
@@ -105,6 +108,8 @@ class SoundFile(Source):
     ------
     SourceError
         If the file cannot be read, is no audio or holds none.
+    SpecError
+        If a rate is none.
     """
 
     def __init__(
@@ -117,18 +122,22 @@ class SoundFile(Source):
             import soundfile
         except (ImportError, OSError) as error:
             raise SourceError(f'reading files needs soundfile: pip install "dance[files]" ({error})') from None
-        self.name = os.fspath(path)
-        if not Path(path).is_file():
-            raise SourceError(f"{self.name}: no such file")
+        rates = wanted(sample_rate)
+        self.name = printable(os.fspath(path))
+        _check_regular(path, self.name)
         try:
-            self._file = soundfile.SoundFile(self.name)
+            self._file = soundfile.SoundFile(_openable(path))
+        except TypeError:  # what it says of formats without a header
+            raise SourceError(
+                f"{self.name}: raw samples, which tell no rate; send them to `dance listen --stdin`"
+            ) from None
         except (soundfile.LibsndfileError, OSError) as error:
             raise SourceError(f"{self.name}: not readable as audio ({_reason(error)})") from None
         if not self._file.frames:
             self._file.close()
             raise SourceError(f"{self.name}: holds no samples")
         self._failure = soundfile.LibsndfileError
-        own, rates = self._file.samplerate, wanted(sample_rate)
+        own = self._file.samplerate
         self.sample_rate = own if own in rates else rates[0]
         self.live = realtime
         self.seconds = self._file.frames / own
@@ -192,6 +201,8 @@ class SoundFile(Source):
                 at = self._position / self.sample_rate
                 raise SourceError(f"{self.name}: damaged after {at:.1f} s ({_reason(error)})") from None
             self._exhausted = len(block) < _BLOCK
+            if self._resampler is not None:  # which would spread what is no number over its neighbours
+                np.nan_to_num(block, copy=False, posinf=0, neginf=0)
             self._pending = block.mean(axis=1)
             if self._resampler is not None:
                 self._pending = self._resampler.resample_chunk(self._pending, last=self._exhausted)
@@ -199,10 +210,44 @@ class SoundFile(Source):
 
 
 def wanted(sample_rate: int | Sequence[int] | None) -> Sequence[int]:
-    """Return the rates that an argument names, one, several or none."""
+    """Return the rates that an argument names, one, several or none.
+
+    Raises
+    ------
+    SpecError
+        If one is no rate.
+    """
     if sample_rate is None:
         return RATES
-    return (sample_rate,) if isinstance(sample_rate, int) else tuple(sample_rate)
+    rates: tuple[object, ...] = tuple(sample_rate) if isinstance(sample_rate, Iterable) else (sample_rate,)
+    numbers = [float(rate) for rate in rates if isinstance(rate, Real)]
+    if not rates or len(numbers) < len(rates) or not all(rate > 0 and rate.is_integer() for rate in numbers):
+        raise SpecError(f"a sample rate is a whole number of hertz, such as 44100, not {sample_rate!r}")
+    return tuple(map(int, numbers))
+
+
+def printable(name: str) -> str:
+    """Return a file's name with escapes for bytes that are no text, which nothing can print or store."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _check_regular(path: str | os.PathLike[str], name: str) -> None:
+    """Refuse what is no file, and say what it is."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, ValueError):  # a name that no file can have, too
+        raise SourceError(f"{name}: no such file") from None
+    except OSError as error:
+        raise SourceError(f"{name}: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise SourceError(f"{name}: is a folder; name the files in it")
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{name}: not a regular file; for a pipe use `dance listen --stdin`")
+
+
+def _openable(path: str | os.PathLike[str]) -> str | bytes:
+    """Return a path as libsndfile takes it: Windows wants text, and elsewhere names are bytes, text or not."""
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _reason(error: Exception) -> str:

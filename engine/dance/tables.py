@@ -40,12 +40,12 @@ def read_hits(path: str | os.PathLike[str]) -> list[Hit]:
         If the file cannot be read or is no such table.
     """
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a mark before the text
             rows = csv.DictReader(file, delimiter="\t")
             return sorted(Hit(float(row["time"]), row["label"], float(row["velocity"])) for row in rows)
     except OSError as error:
         raise SourceError(f"{os.fspath(path)}: {error.strerror}") from None
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise SourceError(
             f"{os.fspath(path)}: no table with the tab-separated columns time, label, velocity ({error})"
         ) from None

@@ -1,9 +1,13 @@
 """The command: what it prints, writes and returns."""
 
+import io
+import json
+import math
 import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +18,13 @@ import numpy as np
 import pytest
 import soundfile
 from stage import RELEASED, ROOT, SONG, TRUTH, detector, drums, model, run, tiny
+from wires import hit
 
-from dance import __version__
+from dance import SourceError, Stats, __version__
 from dance.cli import main
+from dance.commands.common import _sum_up
 from dance.commands.transcribe import output_names
+from dance.microphone import Device
 
 HEADER = "time\tlabel\tvelocity\tconfidence\treported"
 
@@ -30,6 +37,11 @@ def wav(tmp_path: Path) -> Path:
 
 def dance(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return run("-m", "dance", *arguments, **environment)
+
+
+def transcribe(*arguments: object) -> int:
+    """Transcribe in this process."""
+    return main(["transcribe", *map(str, arguments), "--model", str(tiny()), "--jobs", "1"])
 
 
 def stand_in(folder: Path, name: str, text: str) -> str:
@@ -119,6 +131,48 @@ def test_a_broken_file_costs_a_line_and_the_others_are_done(tmp_path: Path, wav:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["drums.tsv"]
 
 
+def test_no_file_ends_the_others_whatever_its_name(
+    tmp_path: Path, wav: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.raw").write_bytes(bytes(4000))
+    odd = tmp_path / os.fsdecode(b"caf\xe9.wav")  # no UTF-8
+    shutil.copy(wav, odd)
+    files = [tmp_path / "x.raw", tmp_path / ("x" * 300 + ".wav"), odd, wav]
+    assert transcribe(*files, "--out", tmp_path / "out", "--format", "tsv,midi") == 2
+    out, err = capsys.readouterr()
+    raw, long = err.splitlines()
+    assert raw.endswith("x.raw: raw samples, which tell no rate; send them to `dance listen --stdin`")
+    assert long.endswith("xxx.wav: File name too long")
+    assert r"caf\udce9.wav -> " in out
+    names = {os.fsencode(path.name) for path in (tmp_path / "out").iterdir()}
+    assert names == {b"caf\xe9.tsv", b"caf\xe9.mid", b"drums.tsv", b"drums.mid"}
+    assert rb"caf\udce9" in (tmp_path / "out" / os.fsdecode(b"caf\xe9.mid")).read_bytes()
+
+
+def test_names_are_printed_where_there_are_only_ascii_letters(
+    tmp_path: Path, wav: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song = shutil.copy(wav, tmp_path / "日本 ü.wav")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert transcribe(song, "--out", tmp_path) == 0
+    assert rb"\u65e5\u672c \xfc.wav -> " in sys.stdout.buffer.getvalue()
+
+
+def test_what_lies_beside_the_song_is_spared(tmp_path: Path, wav: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "drums.tsv").write_text("mine")
+    (tmp_path / "drums.kick.svl").write_text("mine")
+    for name, form in (("drums.tsv", "tsv"), ("drums.kick.svl", "csv,sv")):
+        assert transcribe(wav, "--out", tmp_path, "--format", form) == 2
+        line = rf"dance: .*{re.escape(name)} lies beside the song: .*--force\n"
+        assert re.fullmatch(line, capsys.readouterr().err)
+        assert (tmp_path / name).read_text() == "mine"
+    assert transcribe(wav, "--out", tmp_path, "--format", "csv") == 0
+    assert transcribe(wav, "--out", tmp_path, "--force") == 0
+    assert (tmp_path / "drums.tsv").read_text().startswith(HEADER)
+    for _ in range(2):
+        assert transcribe(wav, "--out", tmp_path / "out") == 0
+
+
 def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path, wav: Path) -> None:
     other = tmp_path / "other" / "drums.wav"
     other.parent.mkdir()
@@ -141,9 +195,9 @@ def test_labels_and_sensitivity(tmp_path: Path) -> None:
     soundfile.write(wav, drums(4.0) + noise, 44100)
 
     def labels(*options: str) -> list[str]:
-        done = dance("transcribe", wav, "--out", tmp_path, "--model", tiny(), *options)
+        done = dance("transcribe", wav, "--out", tmp_path / "out", "--model", tiny(), *options)
         assert (done.returncode, done.stderr) == (0, "")
-        return [line.split("\t")[1] for line in (tmp_path / "drums.tsv").read_text().splitlines()[1:]]
+        return [line.split("\t")[1] for line in (tmp_path / "out" / "drums.tsv").read_text().splitlines()[1:]]
 
     every = labels()
     assert set(labels("--labels", "kick,snare")) == {"kick", "snare"}
@@ -169,10 +223,50 @@ def test_wrong_arguments_are_code_2(wav: Path, options: list[str], message: str)
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, wav: Path) -> None:
-    done = dance("transcribe", wav, "--out", wav / "below", "--model", tiny())
-    assert done.returncode == 2
-    assert re.fullmatch(r"dance: .*drums\.wav.*\n", done.stderr)
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("transcribe --out x --jobs x", "--jobs: 'x' is no whole number"),
+        ("latency --hits x", "--hits: 'x' is no whole number"),
+        ("latency --rate 1.5", "--rate: '1.5' is no whole number"),
+        ("listen --rate 0", "--rate: must be at least 1, not 0"),
+        ("listen --osc-release x", "--osc-release: 'x' is no number of seconds"),
+        ("listen --midi-notes 60", "--midi-notes: '60' is not like kick=36,snare=38"),
+        ("listen --midi-notes kick=x", "--midi-notes: 'kick=x' is not like kick=36,snare=38"),
+        ("listen --web 99999", "--web: '99999' is no port: 0 to 65535"),
+        ("play song --web -1", "--web: '-1' is no port: 0 to 65535"),
+        ("listen --seconds 0", "--seconds: must be seconds, more than 0, not 0"),
+        ("listen --seconds -1", "--seconds: must be seconds, more than 0, not -1"),
+        ("listen --seconds nan", "--seconds: must be seconds, more than 0, not nan"),
+        ("listen --seconds x", "--seconds: 'x' is no number of seconds"),
+    ],
+)
+def test_what_is_no_such_number_is_told(command: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(command.split())
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"dance {command.split()[0]}: error: argument {problem}"
+
+
+@pytest.mark.parametrize(
+    ("options", "patience"), [(["--seconds", "2"], 2), ([], math.inf), (["--seconds", "2", "--no-reconnect"], 0)]
+)
+def test_a_device_is_waited_for_as_long_as_it_would_be_heard(
+    options: list[str], patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Missing:
+        def __init__(self, device: object, rates: object, **given: object) -> None:
+            assert given["patience"] == patience
+            raise SourceError("none")
+
+    monkeypatch.setattr("dance.commands.listen.Microphone", Missing)
+    assert main(["listen", "--model", str(tiny()), *options]) == 2
+
+
+@pytest.mark.parametrize("command", ["transcribe", "play"])
+def test_a_folder_that_cannot_be_made_is_one_line(command: str, wav: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, str(wav), "--out", str(wav / "below"), "--model", str(tiny())]) == 2
+    assert re.fullmatch(r"dance: --out .*below: Not a directory; choose another folder\n", capsys.readouterr().err)
 
 
 def test_transcribing_stays_below_150_mb(tmp_path: Path) -> None:
@@ -203,6 +297,35 @@ def test_play_prints_hits_and_score_and_leaves_list_and_picture(tmp_path: Path, 
     dance("transcribe", wav, "--out", tmp_path, "--model", tiny())
     assert (out / "drums.tsv").read_text() == (tmp_path / "drums.tsv").read_text()
     assert (out / "drums.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_with_json_standard_output_holds_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "dance.plot", None)  # takes a second
+    soundfile.write(tmp_path / "x.wav", drums(0.5), 44100)
+    (tmp_path / "truth.tsv").write_text("time\tlabel\tvelocity\n0.125\tkick\t1\n")
+    options = ["--json", "--truth", tmp_path / "truth.tsv", "--out", tmp_path, "--model", tiny()]
+    assert main(["play", *map(str, [tmp_path / "x.wav", *options])]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["label"] for line in out.splitlines()]
+    assert "precision" in err and f"{tmp_path / 'x.tsv'}\n" in err
+
+
+def test_the_cost_of_the_first_moments_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    _sum_up(Stats(44100, samples=441, busy=1.0))
+    assert capsys.readouterr().err == "0.0 s heard, 0 events, 0 samples lost\n"
+    _sum_up(Stats(44100, samples=44100, busy=0.02))
+    assert capsys.readouterr().err == "1.0 s heard, 0 events, 0 samples lost, 2.0% of real time busy\n"
+
+
+def test_the_meter_passes_over_drums_that_it_does_not_show() -> None:
+    from dance.sinks.meter import Meter
+
+    meter = Meter(["snare"], "")
+    meter(hit("kick"))
+    meter(hit("snare"))
+    assert meter._counts == {"snare": 1}
 
 
 def test_play_does_not_overwrite_the_truth(tmp_path: Path, wav: Path) -> None:
@@ -286,6 +409,39 @@ def test_ctrl_c_ends_with_the_figures_and_code_130() -> None:
     assert code == 130
     assert "s heard" in text
     assert "Traceback" not in text
+
+
+def test_ctrl_c_in_the_first_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(commands: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dance.cli.make_parser", interrupted)
+    assert main(["devices"]) == 130
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    def devices() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # again, as a whole group may get it: what ends is not disturbed
+            ended.append(True)
+
+    monkeypatch.setattr("dance.commands.devices.list_devices", devices)
+    assert main(["devices"]) == 143
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_streams_that_were_closed_are_no_traceback(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Device(0, "USB", 1, 44100, True)] if there else []
+    monkeypatch.setattr("dance.commands.devices.list_devices", lambda: found)
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["devices"]) == (0 if there else 2)
 
 
 def test_ctrl_c_while_transcribing_leaves_nothing(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_hits_are_found_where_they_are(tiny_path, rate):
 
 def test_sample_rates_agree(tiny_path):
     pair = [Detector.load(tiny_path, sample_rate=rate).process(tiny_model.song(rate)) for rate in RATES]
+    assert pair[0]
     for a, b in zip(*pair, strict=True):
         assert a.label == b.label
         assert a.time == pytest.approx(b.time, abs=0.005)
@@ -259,6 +260,12 @@ def test_healthy_after_bad_input(model_path):
     assert expected
     assert [(event.label, event.sample) for event in found] == [(e.label, e.sample) for e in expected]
     assert np.all(np.isfinite(detector.presence()))
+
+
+@pytest.mark.parametrize(("n", "error"), [(1.5, TypeError), ("1", TypeError), (-1, ValueError)])
+def test_what_cannot_be_skipped(tiny_path, n, error):
+    with pytest.raises(error):
+        Detector.load(tiny_path, sample_rate=44100).skip(n)
 
 
 def test_clipped_input(tiny_path):

@@ -47,6 +47,12 @@ def test_run_tells_the_detectors_events_for_any_block(block: int) -> None:
     assert source.closed.is_set()
 
 
+@pytest.mark.parametrize("queue", [0, -1])
+def test_a_queue_without_room_is_refused(queue: int) -> None:
+    with pytest.raises(SpecError, match=f"room for 1 event or more, not {queue}"):
+        Engine(Script(), detector(), queue=queue)
+
+
 def test_start_and_stop() -> None:
     events: list[Event] = []
     heard = detector().process(SOUND)

@@ -138,6 +138,7 @@ def test_filters_follow_one_another() -> None:
         lambda: Above({"kick": -0.1}),
         lambda: Every(0),
         lambda: Every(2.5),  # type: ignore[arg-type]
+        lambda: Every(math.inf),  # type: ignore[arg-type]
         lambda: Gap(-1),
         lambda: Gap(math.nan),
         lambda: Quantise(0),

@@ -105,6 +105,7 @@ def test_jams_is_valid_and_read_back(tmp_path: Path) -> None:
     jams = pytest.importorskip("jams", reason='needs jams: pip install "dance[jams]"')
     song = heard(count=50)
     (path,) = write(tmp_path, "jams", song)
+    assert path.name == "no.1" + FORMATS["jams"].ending
     read = jams.load(str(path), validate=True, strict=True)
     assert read.file_metadata.duration == song.seconds
     (annotation,) = read.search(namespace="tag_open")
@@ -170,6 +171,13 @@ def test_a_format_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("dance.formats.table.find_spec", lambda name: None)
     with pytest.raises(SpecError, match=r'midi needs mido: pip install "dance\[midi\]"'):
         writers(["tsv", "midi"])
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS.keys() - {"jams"}))
+def test_names_end_as_the_table_says(tmp_path: Path, form: str) -> None:
+    song = heard(10)
+    endings = [FORMATS[form].ending.format(label=label) for label in song.labels]
+    assert [path.name for path in write(tmp_path, form, song)] == list(dict.fromkeys(f"no.1{end}" for end in endings))
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_every_hit_is_found_to_the_sample(rate: int, gain: float, noise: float) 
     assert probe.find_head(recording, 0) == late
     assert probe.find_head(recording, -5000) == late + 5000
     for hit in probe.hits:
-        assert probe.find(recording, hit, hit.sample, late + 700) == hit.sample + late
+        assert probe.find(recording, hit.sample, late + 700) == hit.sample + late
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.001])
@@ -120,7 +120,7 @@ def test_what_was_not_played_is_not_found() -> None:
     for other in (np.zeros(len(time)), random.normal(0, 0.1, len(time)), hum + random.normal(0, 0.001, len(time))):
         recording = other.astype(np.float32)
         assert probe.find_head(recording, 0) is None
-        assert all(probe.find(recording, hit, hit.sample, 0) is None for hit in probe.hits)
+        assert all(probe.find(recording, hit.sample, 0) is None for hit in probe.hits)
     assert probe.find_head(np.zeros(0, np.float32), 0) is None
 
 

@@ -160,6 +160,8 @@ def test_what_is_wrong_at_the_beginning_is_raised_at_once(sound: Path, tmp_path:
         ProcessEngine(partial(Played, sound), model=tmp_path / "none.onnx")
     with pytest.raises(SpecError, match="cowbell"):
         engine(partial(Played, sound), labels=["cowbell"])
+    with pytest.raises(SpecError, match="room for 1 event or more"):
+        engine(partial(Played, sound), queue=0)
     with pytest.raises(FileNotFoundError) as caught:
         engine(partial(Played, tmp_path / "none.npy"))
     assert "elsewhere.py" in caught.value.__notes__[0]

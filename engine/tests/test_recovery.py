@@ -132,6 +132,13 @@ def test_a_device_that_is_not_there_yet_is_waited_for(portaudio: PortAudio) -> N
     assert all(line.endswith("waiting for it") for line in told)
 
 
+def test_patience_ends(portaudio: PortAudio) -> None:
+    told: list[str] = []
+    with pytest.raises(SourceError, match='no input device "piano"'):
+        Microphone("piano", reconnect=True, patience=0.01, tell=told.append)
+    assert len(told) <= 1  # none where this machine dozed meanwhile
+
+
 def test_what_waiting_cannot_mend_is_told_at_once(portaudio: PortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SourceError, match=r'"HDA Mic" does not record 2 channels at 48000 Hz .*Invalid sample rate'):
         Microphone(0, 48000, reconnect=True)

@@ -75,8 +75,21 @@ def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.tsv": "old", "b.png": "new"}
 
 
+def test_a_table_from_a_spreadsheet_may_begin_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_text("time\tlabel\tvelocity\n1\tkick\t1\n", encoding="utf-8-sig")
+    assert read_hits(tmp_path / "x.tsv") == [Hit(1.0, "kick", 1.0)]
+
+
 @pytest.mark.parametrize(
-    "text", ["", "time\tlabel\n1\tkick\n", "time\tlabel\tvelocity\nsoon\tkick\t1\n", "time\tlabel\tvelocity\n1\n"]
+    "text",
+    [
+        "",
+        "time\tlabel\n1\tkick\n",
+        "time\tlabel\tvelocity\nsoon\tkick\t1\n",
+        "time\tlabel\tvelocity\n1\n",
+        "x" * (1 << 18),  # longer than the module csv takes
+    ],
+    ids=lambda text: text[:30],
 )
 def test_what_is_no_table_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.tsv").write_text(text)

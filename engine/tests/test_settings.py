@@ -125,6 +125,18 @@ def test_wrong_values(values: dict[str, object]) -> None:
         Settings().with_label("kick", **values)
 
 
+def test_numbers_of_numpy_become_plain_ones(tmp_path: Path) -> None:
+    settings = Settings(offset=np.float32(0.5)).with_label("kick", sensitivity=np.float32(0.25), gate=np.int64(1))
+    settings.save(tmp_path / "settings.json")  # JSON holds no others
+    assert Settings.load(tmp_path / "settings.json") == settings
+    assert loaded(sensitivity=np.float32(0.5)).settings.for_label("kick").sensitivity == 0.5
+
+
+def test_what_is_set_for_a_drum_must_be_its_settings() -> None:
+    with pytest.raises(SpecError, match=r"what is set for kick must be LabelSettings"):
+        Settings({"kick": {"gate": 1}})
+
+
 def test_a_detector_takes_them() -> None:
     sound = tiny_model.song(RATE)
     every = loaded().process(sound)
@@ -248,10 +260,10 @@ def test_the_command_reads_them_and_options_go_before(tmp_path: Path) -> None:
     Settings({"kick": LabelSettings(mute=True), "snare": LabelSettings(threshold=1.0)}).save(room)
 
     def labels(*options: object) -> set[str]:
-        command = ("-m", "dance", "transcribe", song, "--model", tiny(), "--out", tmp_path)
+        command = ("-m", "dance", "transcribe", song, "--model", tiny(), "--out", tmp_path / "out")
         done = run(*command, *options)
         assert done.returncode == 0, done.stderr
-        rows = (tmp_path / "song.tsv").read_text().splitlines()[1:]
+        rows = (tmp_path / "out" / "song.tsv").read_text().splitlines()[1:]
         return {row.split("\t")[1] for row in rows}
 
     assert labels() == {"kick", "snare", "hihat"}

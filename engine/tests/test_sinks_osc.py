@@ -67,10 +67,22 @@ def test_nobody_there_stops_nothing(ear: Ear) -> None:
         assert [ear.osc() for _ in range(3)] == [("/dance/kick", 0.5)] * 3
 
 
+def test_other_drums_are_passed_over(ear: Ear) -> None:
+    envelope = Envelope(LABELS, hold=3600)
+    with Outlet(Osc(["snare"], port=ear.port, envelope=envelope)) as outlet:
+        envelope(hit("kick", 1.0))
+        outlet(hit("kick", 1.0))
+        outlet(hit("snare", 0.5))
+        assert [ear.osc(), ear.osc()] == [("/dance/snare", 0.5), ("/dance/presence/snare", 0.5)]
+    assert (outlet.told, outlet.problem) == (2, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"host": "no such host."}, "no host"),
+        ({"port": 0}, "a port from 1 to 65535, not 0"),
+        ({"port": 65536}, "a port from 1 to 65535, not 65536"),
         ({"addresses": {"kik": "/x"}}, "kik.*there are kick, snare, presence/kick"),
         ({"addresses": {"kick": "x"}}, "no OSC address"),
         ({"addresses": {"kick": "/x y"}}, "no OSC address"),

@@ -7,7 +7,7 @@ import pytest
 from stage import Script, detector, drums, until
 from wires import hit
 
-from dance import Engine, Event, SinkError
+from dance import Engine, Event, SinkError, SpecError
 from dance.sinks import Outlet
 
 
@@ -70,6 +70,11 @@ def test_the_newest_hits_are_kept() -> None:
         gate.set()
     assert [event.time for event in told] == [0, 4, 5]
     assert (outlet.told, outlet.missed) == (3, 3)
+
+
+def test_a_queue_without_room_is_refused() -> None:
+    with pytest.raises(SpecError, match="room for 1 hit or more, not 0"):
+        Outlet(print, queue=0)
 
 
 def test_a_stuck_sink_loses_no_sample() -> None:

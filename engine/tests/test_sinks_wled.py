@@ -101,8 +101,12 @@ def test_the_device_is_asked_how_many_leds_it_has(device: HTTPServer, monkeypatc
         _ask(*here)
 
 
-def test_what_cannot_be_is_refused_at_the_start() -> None:
+def test_what_cannot_be_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SinkError, match="no host"):
         Wled(LABELS, "no such host.")
-    with pytest.raises(SinkError, match="1 LED or more"):
-        Wled(LABELS, "127.0.0.1", leds=0)
+    for leds in (0, 65537):
+        with pytest.raises(SinkError, match=f"1 LED or more, 65536 at most, not {leds}"):
+            Wled(LABELS, "127.0.0.1", leds=leds)
+    monkeypatch.setattr("dance.sinks.wled._ask", lambda host: 70000)
+    with pytest.raises(SinkError, match="not 70000; say how many to light"):
+        Wled(LABELS, "127.0.0.1")

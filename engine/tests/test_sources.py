@@ -1,6 +1,8 @@
 """Files come whole, at the right rate and pace; a live input says what is wrong with it (PortAudio is played here)."""
 
 import itertools
+import math
+import os
 import sys
 import threading
 import time
@@ -12,7 +14,7 @@ import pytest
 import soundfile
 from stage import drums, run
 
-from dance import Microphone, Read, SoundFile, SourceError
+from dance import Microphone, Read, SoundFile, SourceError, SpecError
 from dance.microphone import list_devices
 from dance.sources import Source
 
@@ -83,6 +85,42 @@ def test_the_wanted_rates_decide(wav: Path) -> None:
             assert abs(len(read_all(source)) - rate) <= 2
 
 
+@pytest.mark.parametrize("rate", [np.int64(48000), 48000.0, [np.int32(48000)], np.array([48000, 32000])])
+def test_rates_may_be_numbers_of_any_kind(wav: Path, rate: object) -> None:
+    with SoundFile(wav, rate) as source:
+        assert source.sample_rate == 48000
+        assert type(source.sample_rate) is int
+
+
+@pytest.mark.parametrize("rate", [0, -5, 44100.5, math.nan, math.inf, [], [44100, 0], "44100", object()])
+def test_what_is_no_rate_is_refused(wav: Path, rate: object) -> None:
+    with pytest.raises(SpecError, match="a sample rate is a whole number of hertz"):
+        SoundFile(wav, rate)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_spoils_no_other_sample(tmp_path: Path, value: float) -> None:
+    heard = {}
+    for name, wrong in (("wrong", value), ("silent", 0)):
+        sound = drums(0.5, 22050)
+        sound[5000] = wrong
+        soundfile.write(tmp_path / f"{name}.wav", sound, 22050, subtype="FLOAT")
+        with SoundFile(tmp_path / f"{name}.wav") as source:
+            heard[name] = read_all(source)
+        with SoundFile(tmp_path / f"{name}.wav", 22050) as source:  # as it is: who hears it, counts it
+            out = np.empty(len(sound), np.float32)
+            assert source.read(out, 1.0).count == len(out)
+            np.testing.assert_array_equal(out, sound)
+    np.testing.assert_array_equal(heard["wrong"], heard["silent"])
+
+
+def test_a_name_that_is_no_text(wav: Path) -> None:
+    path = wav.rename(wav.with_name(os.fsdecode(b"caf\xe9.wav")))
+    with SoundFile(path) as source:
+        assert source.name.endswith(r"caf\udce9.wav")
+        assert len(read_all(source)) == len(SOUND)
+
+
 def test_a_compressed_file(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "drums.ogg", SOUND, 44100)
     with SoundFile(tmp_path / "drums.ogg") as source:
@@ -94,10 +132,17 @@ def test_a_compressed_file(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound in here")
     (tmp_path / "nothing.wav").touch()
+    (tmp_path / "samples.raw").write_bytes(bytes(1000))
+    os.mkfifo(tmp_path / "pipe.wav")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), 44100)
     for name, reason in {
         "missing.wav": "no such file",
-        ".": "no such file",
+        "text.wav/below.wav": "Not a directory",
+        "\0.wav": "no such file",
+        "x" * 300: "File name too long",
+        ".": "is a folder; name the files in it",
+        "pipe.wav": "not a regular file; for a pipe use `dance listen --stdin`",
+        "samples.raw": "raw samples, which tell no rate",
         "text.wav": "not readable as audio",
         "nothing.wav": "not readable as audio",
         "empty.wav": "holds no samples",

@@ -143,6 +143,12 @@ def test_a_terminal_is_no_source() -> None:
     os.close(ours)
 
 
+def test_a_standard_input_that_was_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SourceError, match="standard input is closed: send samples"):
+        RawInput()
+
+
 def listen(*options: object, **streams: object) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(ROOT / "engine"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
@@ -183,7 +189,7 @@ def test_ffmpeg_into_the_command(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--stdin"], b"dance: standard input is a WAV file"),
-        (["--stdin", "--rate", "32000"], b"dance: .*32000"),
+        (["--stdin", "--rate", "32000"], b"dance: tiny hears .*, not 32000: .* ffmpeg -ar 44100, and say --rate 44100"),
         (["--stdin", "--device", "USB"], b"dance: --stdin and --device are two sources"),
     ],
 )

@@ -2,8 +2,10 @@
 
 import base64
 import contextlib
+import gc
 import http.client
 import json
+import math
 import os
 import re
 import signal
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,12 @@ from browser import HOW, MISSING, chromium, resize
 from stage import ROOT, SONG, Script, detector, drums, model, run, tiny, until
 
 from dance import DanceError, Detector, Engine, Read, Settings, SoundFile, SourceError, SpecError
+from dance.cli import make_parser
+from dance.commands import common, outputs
 from dance.commands.monitor import in_turn
 from dance.features import log_mel
 from dance.microphone import AbsentError, Device
+from dance.network import Network
 from dance.sources import Source
 from dance.web import server
 from dance.web.access import Access
@@ -365,9 +371,9 @@ def test_devices_in_turn_and_back_again() -> None:
         in_turn(hear, None, monitor)
         assert heard == [None, "USB", "broken", "USB"]
         with pytest.raises(SourceError):
-            in_turn(hear, "broken", monitor, patient=True)  # waiting would not mend it
+            in_turn(hear, "broken", monitor, patience=math.inf)  # waiting would not mend it
         with pytest.raises(SourceError):
-            in_turn(hear, "broken", None, patient=True)
+            in_turn(hear, "broken", None, patience=math.inf)
 
 
 def test_a_device_that_is_not_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +390,9 @@ def test_a_device_that_is_not_there_is_waited_for(monkeypatch: pytest.MonkeyPatc
     with Monitor(port=0, devices=lambda: names) as monitor, page(monitor.url) as one:
         with pytest.raises(AbsentError):
             in_turn(hear, "USB", monitor)
-        patient = {"patient": True}
+        with pytest.raises(AbsentError):
+            in_turn(hear, "USB", monitor, patience=0.02)
+        patient = {"patience": math.inf}
         listening = threading.Thread(target=in_turn, args=(hear, "USB", monitor), kwargs=patient, daemon=True)
         listening.start()
         waiting = one.get("waiting")
@@ -410,7 +418,7 @@ def test_a_device_that_appears_is_heard_without_a_choice(monkeypatch: pytest.Mon
         if len(attempts) < 4:
             raise AbsentError("unplugged")
 
-    in_turn(hear, None, monitor, patient=True)
+    in_turn(hear, None, monitor, patience=math.inf)
     assert attempts == [None] * 4
 
 
@@ -502,8 +510,11 @@ def test_a_port_that_is_taken(monitor: Monitor) -> None:
     port = address(monitor.url)[1]
     with pytest.raises(DanceError, match=f"port {port} .*; choose another port"):
         Monitor(port=port)
-    with pytest.raises(DanceError, match=r"cannot listen on 203\.0\.113\.1"):
-        Monitor("203.0.113.1", 0)
+    for host in ("203.0.113.1", "no such host."):
+        with pytest.raises(
+            DanceError, match=rf"cannot listen on {re.escape(host)} .*; name an address of this machine"
+        ):
+            Monitor(host, 0)
 
 
 # The command
@@ -543,6 +554,23 @@ def command(*arguments: object, **environment: str) -> Iterator[subprocess.Popen
 def announced(process: subprocess.Popen[str]) -> str:
     """Return the address that the command says."""
     return re.fullmatch(r"dance: open (\S+) in a browser\n", process.stderr.readline())[1]
+
+
+def test_one_round_after_the_other_becomes_garbage() -> None:
+    common._settle.cache_clear()
+    options = make_parser().parse_args(["play", "song", "--plain"])
+    heard = []
+    try:
+        with outputs.from_options(options, Network(tiny())) as out, Monitor(port=0) as monitor:
+            for _ in range(3):
+                one = detector()
+                heard.append(weakref.ref(one))
+                common.hear(Script(drums(0.5)), one, "", options, outputs=out, monitor=monitor)
+                del one
+            gc.collect()
+            assert [each() is None for each in heard[1:]] == [True, False]
+    finally:
+        gc.unfreeze()
 
 
 def test_play_with_the_monitor() -> None:

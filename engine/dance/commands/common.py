@@ -2,22 +2,24 @@
 
 Contents
 --------
-add_detector_options, add_display_options, add_scheduling_options, period, schedule, make_detector, hear, progress,
-say, MENDABLE, PERIODS
+add_detector_options, add_display_options, add_scheduling_options, period, port, count, make_folder, schedule,
+make_detector, hear, progress, say, MENDABLE, PERIODS
 """
 
 import argparse
 import gc
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..detector import RELEASED, Detector
 from ..engine import Engine, Stats
-from ..errors import DanceError
+from ..errors import DanceError, SpecError
 from ..events import Event
 from ..network import Network
 from ..scheduling import be_realtime, use_cpu
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from .outputs import Outputs
 
 DRAW_SECONDS = 1 / 25
+_TELLING_SECONDS = 0.5  # of sound, before which a share of real time says something about the start alone
+_LAST_PORT = 65535
 MENDABLE = 2
 """Exit code for what the user can mend."""
 
@@ -73,6 +77,40 @@ def period(text: str) -> int:
     return frames
 
 
+def port(text: str) -> int:
+    """Return a number of a port, from the command line; 0 is a free one."""
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {_LAST_PORT}")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """Return a whole number of 1 or more, from the command line."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that ``--out`` names, and see whether it takes files.
+
+    Raises
+    ------
+    SpecError
+        If not.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise SpecError(f"--out {path}: {error.strerror}; choose another folder") from None
+
+
 def schedule(options: argparse.Namespace) -> None:
     """Do what `add_scheduling_options` offers; before any thread is started."""
     if options.cpu is not None:
@@ -105,7 +143,7 @@ def hear(
     monitor: "Monitor | None" = None,
 ) -> None:
     """Tell `sinks` the events of a source that runs by the clock, show and send what passes the filters, sum up."""
-    deadline = monotonic() + options.seconds if options.seconds else float("inf")
+    deadline = float("inf") if options.seconds is None else monotonic() + options.seconds
 
     def on_event(event: Event) -> None:
         for sink in sinks:
@@ -114,7 +152,7 @@ def hear(
 
     engine = (monitor.engine if monitor else Engine)(source, detector, on_event)
     outputs.attach(engine)
-    gc.freeze()  # what has been loaded stays: to search it for garbage would stop everything for tens of milliseconds
+    _settle()
     with ExitStack() as stack:
         stack.callback(lambda: _sum_up(engine.stats))
         stack.callback(outputs.check)
@@ -136,12 +174,20 @@ def hear(
                 meter.draw(engine.presence(), engine.stats)
 
 
+@cache
+def _settle() -> None:
+    """Leave what has been loaded out of the search for garbage, which would stop everything for tens of milliseconds.
+
+    Once in a process: what is heard one after the other has to become garbage.
+    """
+    gc.freeze()
+
+
 def _sum_up(stats: Stats) -> None:
-    busy = stats.busy / stats.seconds if stats.seconds else 0.0
-    print(
-        f"{stats.seconds:.1f} s heard, {stats.events} events, {stats.lost} samples lost, {busy:.1%} of real time busy",
-        file=sys.stderr,
-    )
+    line = f"{stats.seconds:.1f} s heard, {stats.events} events, {stats.lost} samples lost"
+    if stats.seconds >= _TELLING_SECONDS:
+        line += f", {stats.busy / stats.seconds:.1%} of real time busy"
+    print(line, file=sys.stderr)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import pwd
 import re
 import shutil
 import socket
@@ -286,9 +285,11 @@ def discreet(text: str) -> str:
     text = re.sub(r"(?<!\w)~?(?:/[^/\s:;,'\"]+)+/([^/\s:;,'\"]+)", r"…/\1", text)
     names = {socket.gethostname(), Path.home().name}
     try:
+        import pwd  # Windows has none
+
         entry = pwd.getpwuid(os.getuid())
         names |= {entry.pw_name, *re.split(r"[,\s]+", entry.pw_gecos)}
-    except KeyError:  # a container may run as a user whom nobody knows
+    except (ImportError, KeyError):  # a container may run as a user whom nobody knows
         pass
     for name in names - _NOBODY:
         text = re.sub(rf"\b{re.escape(name)}\b", "…", text, flags=re.IGNORECASE)

@@ -9,7 +9,7 @@ from ..detector import Detector
 from ..latency import PARTS, Measurement, measure, measure_virtually
 from ..network import Network
 from ..sources import Source
-from .common import add_detector_options, make_detector, period, say
+from .common import add_detector_options, count, make_detector, period, say
 
 NAME = "latency"
 HELP = "play hits, hear them, and print how late the callback is after the attack, part by part"
@@ -26,8 +26,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--device", type=_device, help="input: index or part of a name; default: the system's default input")
     add("--output", type=_device, help="output: index or part of a name; default: the system's default output")
     add("--virtual", action="store_true", help="measure through a virtual microphone instead (needs PulseAudio)")
-    add("--rate", type=_positive, help="samples a second of both; default: the input's own if the model takes it")
-    add("--hits", type=_positive, default=60, metavar="N", help="how many to play, two a second; default: 60")
+    add("--rate", type=count, help="samples a second of both; default: the input's own if the model takes it")
+    add("--hits", type=count, default=60, metavar="N", help="how many to play, two a second; default: 60")
     add("--period", type=period, default=256, metavar="N", help="frames that the devices take at once; default: 256")
     add_detector_options(parser)
 
@@ -84,10 +84,3 @@ def _row(name: str, seconds: NDArray[np.float64]) -> str:
 
 def _device(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value

@@ -1,6 +1,7 @@
 """``dance listen``: drums from a microphone, as they are hit."""
 
 import argparse
+import math
 from contextlib import nullcontext
 
 from .. import raw
@@ -12,6 +13,7 @@ from .common import (
     add_detector_options,
     add_display_options,
     add_scheduling_options,
+    count,
     hear,
     make_detector,
     period,
@@ -37,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
     add("--device", type=_device, help="index or part of a name; default: the system's default input")
-    add("--rate", type=int, help="samples a second; default: the device's own if the model takes it")
+    add("--rate", type=count, help="samples a second; default: the device's own if the model takes it")
     add(
         "--period",
         type=period,
@@ -52,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="hear raw mono samples from standard input instead, of this format (default: %(const)s), --rate a second",
     )
     add("--no-reconnect", action="store_true", help="end when the device cannot be had, instead of waiting for it")
-    add("--seconds", type=float, help="stop after this time")
+    add("--seconds", type=_duration, metavar="S", help="stop after this time, and wait no longer than it for a device")
     add_display_options(parser)
     add_detector_options(parser)
     monitor.add_options(parser)
@@ -65,12 +67,19 @@ def run(options: argparse.Namespace) -> int:
     schedule(options)
     network = Network(options.model)
 
-    rates = options.rate or network.spec.sample_rates
+    known = network.spec.sample_rates
+    rates = options.rate or known
     if options.stdin and options.device is not None:
         raise SpecError("--stdin and --device are two sources; choose one")
     if options.stdin and options.period is not None:
         raise SpecError("--period is a device's; leave it out with --stdin")
+    if options.stdin and options.rate and options.rate not in known:
+        raise SpecError(
+            f"{network.spec.name} hears {' or '.join(map(str, known))} samples a second, not {options.rate}: "
+            f"let their writer change that, as in ffmpeg -ar {known[0]}, and say --rate {known[0]}"
+        )
     frames = options.period or PERIOD
+    patience = 0.0 if options.no_reconnect else options.seconds or math.inf
 
     def tell(change: str) -> None:
         say(change)
@@ -79,10 +88,12 @@ def run(options: argparse.Namespace) -> int:
 
     def open_source(device: int | str | None) -> Microphone | raw.RawInput:
         if options.stdin:
-            return raw.RawInput(options.stdin, options.rate or network.spec.sample_rates[0])
+            return raw.RawInput(options.stdin, options.rate or known[0])
         if page:  # which says what is missing, and lets one choose another, where a microphone would wait by itself
             Microphone(device, rates, period=frames, tell=lambda _: None).close()
-        return Microphone(device, rates, period=frames, reconnect=not options.no_reconnect, tell=tell)
+        return Microphone(
+            device, rates, period=frames, reconnect=not options.no_reconnect, patience=patience, tell=tell
+        )
 
     def hear_one(device: int | str | None) -> None:
         with open_source(device) as source:
@@ -98,8 +109,18 @@ def run(options: argparse.Namespace) -> int:
         outputs.from_options(options, network) as out,
         monitor.from_options(options, None if options.stdin else list_devices) or nullcontext() as page,
     ):
-        monitor.in_turn(hear_one, options.device, page, patient=not options.no_reconnect)
+        monitor.in_turn(hear_one, options.device, page, patience=patience)
     return 0
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be seconds, more than 0, not {text}")
+    return seconds
 
 
 def _device(text: str) -> int | str:

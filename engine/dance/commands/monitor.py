@@ -6,13 +6,15 @@ add_options, from_options, in_turn
 """
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, SpecError
 from ..microphone import AbsentError, Device
 from ..web import PORT, SETTINGS
-from .common import say
+from .common import port, say
 
 if TYPE_CHECKING:
     from ..web.monitor import Monitor
@@ -27,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--web",
         nargs="?",
-        type=int,
+        type=port,
         const=PORT,
         metavar="PORT",
         help=f"a page in the browser that shows and sets everything; port, default: {PORT}",
@@ -57,19 +59,19 @@ def in_turn(
     device: int | str | None,
     monitor: "Monitor | None",
     *,
-    patient: bool = False,
+    patience: float = 0.0,
 ) -> None:
     """Hear `device`, then whatever is chosen in the page; one that fails gives way to the one before it.
 
-    With `patient`, a device that is not there, and has none before it, is waited for; the page says so, and another one
-    may be chosen there.
+    A device that is not there, and has none before it, is waited for, `patience` seconds at most; the page says so, and
+    another one may be chosen there.
 
     Raises
     ------
     SourceError
         If a device fails, has none before it and waiting would not mend it.
     """
-    former, told = device, ""
+    former, told, deadline = device, "", math.inf
     while True:
         try:
             hear(device)
@@ -81,13 +83,16 @@ def in_turn(
                 monitor.tell(error)
                 device = former
                 continue
-            if not (patient and isinstance(error, AbsentError)):
+            if not told:  # the waiting begins
+                deadline = monotonic() + patience
+            left = deadline - monotonic()
+            if left <= 0 or not isinstance(error, AbsentError):
                 raise
             problem = f"{error}; waiting for it"
             if problem != told:
                 say(problem)
                 told = problem
-            device = monitor.wait(problem, _WAIT_SECONDS) or former
+            device = monitor.wait(problem, min(left, _WAIT_SECONDS)) or former
         else:
             choice = monitor.take_choice() if monitor else None
             if choice is None:

@@ -20,7 +20,7 @@ from ..sinks import JsonLines, Midi, Osc, Outlet, Sink, WebSocket, Wled, print_e
 from ..sinks.midi import DRUM_CHANNEL, NOTE_SECONDS
 from ..sinks.websocket import PORT
 from ..sinks.wled import Colour
-from .common import say
+from .common import port, say
 
 _LOOPBACK = "127.0.0.1"
 _PARTS = {
@@ -51,7 +51,7 @@ def _add_outputs(add: Callable[..., object]) -> None:
     add("--osc-release", type=_seconds, metavar="S", help="send 0 to a hit's OSC address after S seconds")
     add("--midi", nargs="?", const="", metavar="PORT", help="notes to a port so named; without PORT to a virtual one")
     add("--midi-channel", type=int, metavar="N", help="1 to 16; default: 10, the drums'")
-    add("--midi-notes", type=_per_drum(int), metavar="KICK=36", help="notes in place of General MIDI's")
+    add("--midi-notes", type=_notes, metavar="KICK=36", help="notes in place of General MIDI's")
     add(
         "--websocket",
         nargs="?",
@@ -176,28 +176,28 @@ class Outputs:
 
         if options.json:
             self._add(Outlet(JsonLines(), queue=_STDOUT_QUEUE, delay=options.delay))
-        for host, port in options.osc or ():
+        for host, number in options.osc or ():
             addresses = dict(options.osc_address or ())
-            osc = Osc(labels, host, port, addresses=addresses, release=options.osc_release, envelope=envelope())
+            osc = Osc(labels, host, number, addresses=addresses, release=options.osc_release, envelope=envelope())
             self._send(osc, options.delay)
         if options.midi is not None:
             hold = NOTE_SECONDS if options.hold is None else options.hold
             channel = DRUM_CHANNEL if options.midi_channel is None else options.midi_channel
             self._send(Midi(options.midi or None, channel=channel, notes=options.midi_notes, hold=hold), options.delay)
         if options.websocket:
-            host, port = options.websocket
-            socket = WebSocket(labels, host, port, envelope=envelope())
+            host, number = options.websocket
+            socket = WebSocket(labels, host, number, envelope=envelope())
             self._send(socket, options.delay)
             say(f"hits at {socket.url}")
         for host in options.wled or ():
             strip = Wled(labels, host, leds=options.wled_leds, colours=options.wled_colours, envelope=envelope())
             self._send(strip, options.delay)
         if options.osc_in:
-            host, port = options.osc_in
-            self._control = OscControl(labels, host, port, on_tap=every.restart if every else None)
+            host, number = options.osc_in
+            self._control = OscControl(labels, host, number, on_tap=every.restart if every else None)
             self._stack.enter_context(self._control)
             if host != _LOOPBACK:
-                say(f"OSC input on {host} port {port}: everybody in this network can set sensitivity and mute")
+                say(f"OSC input on {host} port {number}: everybody in this network can set sensitivity and mute")
 
     def _send(self, sink: Sink, delay: float) -> None:
         self._add(Outlet(sink, delay=delay, on_problem=say))
@@ -225,10 +225,11 @@ def _option(name: str) -> str:
 
 def _address(text: str) -> tuple[str, int]:
     """Read PORT, HOST:PORT or [ADDRESS]:PORT."""
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor like 192.168.1.20:9000")
-    return host.strip("[]") or _LOOPBACK, int(port)
+    host, _, number = text.rpartition(":")
+    try:
+        return host.strip("[]") or _LOOPBACK, port(number)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor like 192.168.1.20:9000") from None
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -239,9 +240,12 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
     if not 0 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"must be seconds, 0 or more, not {text}")
+        raise argparse.ArgumentTypeError(f"must be seconds, 0 to 3600, not {text}")
     return value
 
 
@@ -256,6 +260,13 @@ def _per_drum(kind: Callable[[str], float]) -> Callable[[str], float | dict[str,
             raise argparse.ArgumentTypeError(f"{text!r} is neither a {number} nor like kick=4,snare=2") from None
 
     return read
+
+
+def _notes(text: str) -> dict[str, int]:
+    try:
+        return {name: int(value) for name, value in map(_pair, text.split(","))}
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like kick=36,snare=38") from None
 
 
 def _colours(text: str) -> dict[str, Colour]:

@@ -1,6 +1,7 @@
 """``dance play``: a file through the live engine, at the pace of the music."""
 
 import argparse
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ..score import compare, report
 from ..sources import SoundFile
 from ..tables import event_writer, read_hits
 from . import monitor, outputs
-from .common import add_detector_options, add_display_options, hear, make_detector, say
+from .common import add_detector_options, add_display_options, hear, make_detector, make_folder, say
 
 NAME = "play"
 HELP = "show the drums of an audio file at the pace of the music (nothing sounds)"
@@ -48,22 +49,25 @@ def run(options: argparse.Namespace) -> int:
             raise SourceError(f"{table} is the truth and would be overwritten; choose another --out")
     if options.loop and (options.truth or options.out):
         raise SpecError("--loop has no end, so that nothing can be summed up; leave it out, or --truth and --out")
+    if options.out:
+        make_folder(options.out)
     with outputs.from_options(options, network) as out, monitor.from_options(options) or nullcontext() as page:
         while True:
             with SoundFile(options.file, rates, realtime=True) as source:
                 network.reset()
                 detector = make_detector(network, source, options)
-                hear(source, detector, options.file, options, events.append, outputs=out, monitor=page)
+                hear(source, detector, source.name, options, events.append, outputs=out, monitor=page)
             if not options.loop:
                 break
             events.clear()
+    summary = sys.stderr if options.json else sys.stdout
     if options.truth:
-        print(report(compare(hits, events, detector.labels)))
+        print(report(compare(hits, events, detector.labels)), file=summary)
     if options.out:
         with event_writer(table) as write:
             for event in events:
                 write(event)
-        print(table)
+        print(table, file=summary)
         try:
             from ..plot import draw
         except ImportError as error:
@@ -71,5 +75,5 @@ def run(options: argparse.Namespace) -> int:
             return 0
         with SoundFile(options.file, rates) as source:
             draw(picture, source, detector.spec.features, detector.labels, events, hits)
-        print(picture)
+        print(picture, file=summary)
     return 0

@@ -16,8 +16,8 @@ from ..events import Event
 from ..formats import FORMATS, Heard, writers
 from ..formats.heard import beside
 from ..network import Network
-from ..sources import SoundFile
-from .common import DRAW_SECONDS, MENDABLE, add_detector_options, make_detector, progress, say
+from ..sources import SoundFile, printable
+from .common import DRAW_SECONDS, MENDABLE, add_detector_options, count, make_detector, make_folder, progress, say
 
 NAME = "transcribe"
 HELP = "write the drums of audio files as tables, MIDI or labels, as fast as possible"
@@ -46,7 +46,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="; ".join(f"{name}: {form.purpose}" for name, form in FORMATS.items()) + "; default: tsv",
     )
     add("--plot", action="store_true", help="draw each song with its events, too: NAME.png")
-    add("--jobs", type=_count, default=cores(), metavar="N", help="files at once; default: one a core (%(default)s)")
+    add("--force", action="store_true", help="replace what lies beside the song, where --out is the song's own folder")
+    add("--jobs", type=count, default=cores(), metavar="N", help="files at once; default: one a core (%(default)s)")
     add_detector_options(parser)
 
 
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         raise SpecError('--plot needs matplotlib: pip install "dance[show]"')
     writers(options.format.split(","))  # refuses before the work, not after it
     Network(options.model)
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     songs = list(map(Song, options.files, output_names(options.files)))
     failures = 0
     with progress(len(songs)) as show:
@@ -96,7 +97,7 @@ def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
     Raises
     ------
     SourceError
-        If it cannot be read.
+        If it cannot be read, or would lose a file that lies beside it.
     """
     network = _network(options.model)
     network.reset()
@@ -104,11 +105,13 @@ def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
     with SoundFile(song.file, network.spec.sample_rates) as source:
         began = perf_counter()
         detector = make_detector(network, source, options)
+        if not options.force:
+            _spare(song, detector.labels, options)
         with Engine(source, detector, events.append) as engine:
             while not engine.wait(DRAW_SECONDS):
                 report(engine.stats.seconds / source.seconds)
         seconds, elapsed = engine.stats.seconds, perf_counter() - began
-    heard = Heard(song.name, seconds, detector.sample_rate, detector.labels, tuple(events))
+    heard = Heard(printable(song.name), seconds, detector.sample_rate, detector.labels, tuple(events))
     base = options.out / song.name
     paths = [path for write in writers(options.format.split(",")) for path in write(base, heard)]
     if options.plot:
@@ -133,14 +136,19 @@ def output_names(files: Sequence[str]) -> list[str]:
     return names
 
 
+def _spare(song: Song, labels: Sequence[str], options: argparse.Namespace) -> None:
+    """Refuse to replace a file in the song's own folder: it may be the user's labels."""
+    if not options.out.samefile(Path(song.file).parent):
+        return
+    endings = [FORMATS[name].ending for name in options.format.split(",")] + [".png"] * options.plot
+    for ending in endings:
+        for label in labels:
+            path = beside(options.out / song.name, ending.format(label=label))
+            if path.exists():
+                raise SourceError(f"{path} lies beside the song: choose another --out, or replace it with --force")
+
+
 @cache
 def _network(model: Path) -> Network:
     """Return the network of this process: files share it, one after the other."""
     return Network(model)
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number

@@ -19,21 +19,22 @@ Writer = Callable[[Path, Heard], list[Path]]
 
 
 class Format(NamedTuple):
-    """A kind of file: what it is for, what it needs, and who writes it."""
+    """A kind of file: what it is for, how its names end, what it needs, and who writes it."""
 
     purpose: str
+    ending: str
     needs: str
     extra: str
     write: Writer
 
 
 FORMATS = {
-    "tsv": Format("tab-separated table", "", "", text.write_tsv),
-    "csv": Format("comma-separated table", "", "", text.write_csv),
-    "midi": Format("General MIDI drum track", "mido", "midi", midi.write),
-    "jams": Format("JAMS annotation", "jams", "jams", jams.write),
-    "audacity": Format("label track", "", "", text.write_audacity),
-    "sv": Format("Sonic Visualiser layers, one for each drum", "", "", sonic_visualiser.write),
+    "tsv": Format("tab-separated table", ".tsv", "", "", text.write_tsv),
+    "csv": Format("comma-separated table", ".csv", "", "", text.write_csv),
+    "midi": Format("General MIDI drum track", ".mid", "mido", "midi", midi.write),
+    "jams": Format("JAMS annotation", ".jams", "jams", "jams", jams.write),
+    "audacity": Format("label track", ".txt", "", "", text.write_audacity),
+    "sv": Format("Sonic Visualiser layers, one for each drum", ".{label}.svl", "", "", sonic_visualiser.write),
 }
 
 

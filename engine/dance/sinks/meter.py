@@ -44,7 +44,9 @@ class Meter:
         self._live = Live(auto_refresh=False)
 
     def __call__(self, event: Event) -> None:
-        """Note a hit."""
+        """Note a hit of a drum that is shown."""
+        if event.label not in self._counts:
+            return
         self._counts[event.label] += 1
         self._velocities[event.label] = event.velocity
 

@@ -15,12 +15,14 @@ from ..filters import Envelope
 PRESENCE = "presence/"
 """What stands before a drum's name when its presence is meant."""
 
+_LAST_PORT = 65535
+
 
 class Osc:
     """Sends ``/dance/kick 0.8`` at a hit, and ``/dance/presence/kick`` while there is something; use it in an `Outlet`.
 
     Each message carries one float, 0..1. A hit is one message, sent at once. Presences are sent `rate` times a second
-    when they have changed, so that silence costs nothing; the last one is 0.
+    when they have changed, so that silence costs nothing; the last one is 0. Other drums than `labels` are passed over.
 
     UDP does not tell whether anybody listens: hits to a program that is not there are lost, and it is served
     from the moment it is.
@@ -44,7 +46,7 @@ class Osc:
     Raises
     ------
     SinkError
-        If python-osc is missing, the host is unknown, or an address is none.
+        If python-osc is missing, the host is unknown, or port or an address is none.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Osc:
             from pythonosc.udp_client import SimpleUDPClient
         except ImportError as error:
             raise SinkError(f'OSC needs python-osc: pip install "dance[osc]" ({error})') from None
+        if not 0 < port <= _LAST_PORT:
+            raise SinkError(f"OSC is sent to a port from 1 to {_LAST_PORT}, not {port}")
         labels = tuple(labels)
         keys = (*labels, *(PRESENCE + label for label in labels))
         self._addresses = {key: f"/dance/{key}" for key in keys}
@@ -86,6 +90,8 @@ class Osc:
 
     def __call__(self, event: Event) -> None:
         """Send a hit."""
+        if event.label not in self._sent:
+            return
         self._envelope(event)
         self._client.send_message(self._addresses[event.label], event.velocity)
         if self._release is not None:
@@ -122,6 +128,6 @@ class Osc:
 
     def _stream(self) -> None:
         for label, value in self._envelope.values().items():
-            if value != self._sent[label]:
+            if value != self._sent.get(label, value):
                 self._sent[label] = value
                 self._client.send_message(self._addresses[PRESENCE + label], value)

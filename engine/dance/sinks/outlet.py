@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Self
 
-from ..errors import DanceError
+from ..errors import DanceError, SpecError
 from ..events import Event
 
 Sink = Callable[[Event], object]
@@ -37,7 +37,7 @@ class Outlet:
     name : str, optional
         The sink in words, for reports; by default what it calls itself.
     queue : int
-        Hits that may wait. When one more comes, the oldest is missed.
+        Hits that may wait, 1 or more. When one more comes, the oldest is missed.
     delay : float
         Seconds for which each hit is held back, for pictures that would be earlier than the sound in the room.
     patience : float
@@ -54,6 +54,11 @@ class Outlet:
         Hits that it did not get or did not take.
     problem : Exception or None
         The last failure.
+
+    Raises
+    ------
+    SpecError
+        If the queue has no room for a hit.
     """
 
     def __init__(
@@ -66,6 +71,8 @@ class Outlet:
         patience: float = 1.0,
         on_problem: Callable[[str], object] | None = None,
     ) -> None:
+        if queue < 1:
+            raise SpecError(f"a queue needs room for 1 hit or more, not {queue}")
         self.name = name or getattr(sink, "__name__", None) or str(sink)
         self.told = self.missed = 0
         self.problem: Exception | None = None

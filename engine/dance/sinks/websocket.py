@@ -28,7 +28,7 @@ class WebSocket:
     """Tells everyone who connects; what they send is refused.
 
     Messages are JSON objects: first ``{"type": "hello", "labels": ["kick", ...]}``; at each hit, at once, ``{"type":
-    "hit", "label": "kick", "velocity": 0.83, "confidence": 0.97, "time": 12.345, "delay": 0.021}``; 60 times a second,
+    "hit", "label": "kick", "velocity": 0.83, "confidence": 0.97, "time": 12.345, "delay": 0.03}``; 60 times a second,
     while there is something, ``{"type": "presence", "values": {"kick": 0.4, ...}}``, the last of which is all zeros.
     A client that reads too slowly loses messages, and is told how many: ``{"type": "missed", "count": 60}``.
 

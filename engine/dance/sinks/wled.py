@@ -30,6 +30,7 @@ PORT = 21324
 
 _DNRGB = 4
 _LEDS_A_PACKET = 489
+_MOST_LEDS = 1 << 16  # that its protocol can number
 _TIMEOUT = 2  # seconds without a packet, after which WLED goes back to its own effects
 _REPEAT = 1.0  # seconds after which an unchanged picture is sent again, before that happens
 _QUESTION_SECONDS = 3.0
@@ -60,7 +61,7 @@ class Wled:
     Raises
     ------
     SinkError
-        If there is no such host, or it does not say how many LEDs it has.
+        If there is no such host, it does not say how many LEDs it has, or they are more than the protocol can number.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class Wled:
         except OSError as error:
             raise SinkError(f"no host {host} for WLED ({error.strerror or error})") from None
         self._leds = _ask(host) if leds is None else leds
-        if self._leds < 1:
-            raise SinkError(f"WLED needs 1 LED or more, not {self._leds}")
+        if not 1 <= self._leds <= _MOST_LEDS:
+            raise SinkError(f"WLED needs 1 LED or more, {_MOST_LEDS} at most, not {self._leds}; say how many to light")
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._host, self._target, self._rate = host, target, rate
         self._colours = COLOURS if colours is None else colours

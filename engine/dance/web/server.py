@@ -9,6 +9,7 @@ Server, Content
 """
 
 import asyncio
+import errno
 import json
 import logging
 import threading
@@ -137,9 +138,11 @@ class Server:
         try:
             self._loop.run_until_complete(self._serve())
         except OSError as error:
+            taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            mend = f"choose another port with {self._option}" if taken else "name an address of this machine"
+            reason = error.strerror or error
             self._failure = DanceError(
-                f"{self._name} cannot listen on {self._access.host} port {self.port} ({error.strerror or error}); "
-                f"choose another port with {self._option}"
+                f"{self._name} cannot listen on {self._access.host} port {self.port} ({reason}); {mend}"
             )
         except BaseException as error:
             self._failure = error
