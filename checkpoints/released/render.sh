@@ -28,6 +28,8 @@ done
 midi "$material/midi/mma-generated" train2-mma --split train --chunks 2 --seed $((11 + more))
 midi data/midi/patterns-train train-patterns --split train --soundfont-drums .05 --variants 2 --chunks 2 --seed $((5 + more))
 midi data/midi/patterns-train2 train2-patterns --split train --soundfont-drums .05 --chunks 2 --seed $((15 + more))
+python labelgen/patterns.py --songs 72 --seed 9 --out data/midi/patterns-judge
+midi data/midi/patterns-judge judge-patterns --split test --soundfont-drums 0 --chunks 1 --seed 9 # no threshold comes from these
 midi "$material/midi/gmd" test-gmd --split test --chunks 1 --seed 3
 midi data/midi/patterns-test test-patterns --split test --soundfont-drums 0 --chunks 1 --seed 6
 for songs in mma-generated freedoom openmsx; do
