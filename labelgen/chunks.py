@@ -41,6 +41,7 @@ Audio = npt.NDArray[np.float32]
 
 DOUBTED = -99.0
 """Prominence of a hit of which nobody is sure; training passes over it."""
+SILENT = 1e-4  # amplitude below which there is nothing to hear
 LAYERED = 0.03  # seconds within which two samples of one drum, a clap on a snare, are one hit
 
 
@@ -231,6 +232,29 @@ class ChunkWriter:
             with whole(self.folder / (f"{name}.{stem}.flac" if stem else f"{name}.flac")) as partial:
                 sf.write(partial, samples, self.sample_rate, format="FLAC", subtype="PCM_16")
         write_labels(self.folder / f"{name}.tsv", labels)
+
+    def write_drumless(self, name: str, audio: Audio, **about: Any) -> Chunk:
+        """Write music in which nothing is hit, of peak 1: all backing, no labels. Return its provenance.
+
+        Parameters
+        ----------
+        name : str
+        audio : float32 [samples]
+        **about
+            What else is said of it: fields of `Chunk`.
+
+        Raises
+        ------
+        ValueError
+            If it is silent.
+        """
+        peak = float(np.abs(audio).max(initial=0.0))
+        if peak < SILENT:
+            raise ValueError("silent")
+        audio = (audio / peak).astype(np.float32)
+        self.write(name, {"": audio, "backing": audio}, [])
+        seconds = len(audio) / self.sample_rate
+        return Chunk(name=name, confidence=1.0, seconds=seconds, stems=("backing",), **about)
 
 
 class Manifest:

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from labelgen.chunks import Chunk, ChunkWriter, chunk_name
+from labelgen.chunks import SILENT, Chunk, ChunkWriter, chunk_name
 from labelgen.work import add_work_options, positive, run_command, sample_rate
 
 
@@ -43,25 +43,19 @@ def cut(recording: Recording) -> list[Chunk]:
             if len(block) < file.samplerate:
                 break
             audio = soxr.resample(block.mean(axis=1), file.samplerate, recording.sample_rate)
-            peak = float(np.abs(audio).max())
-            if peak > 1e-4:
-                name = chunk_name(recording.key, f"{len(chunks):02d}")
-                audio = audio / np.float32(peak)
-                writer.write(name, {"": audio, "backing": audio}, [])
-                chunks.append(
-                    Chunk(
-                        name=name,
-                        unit=recording.key,
-                        source=recording.source,
-                        song=recording.key,
-                        licence=recording.licence,
-                        method="drumless",
-                        confidence=1.0,
-                        seconds=len(audio) / recording.sample_rate,
-                        stems=("backing",),
-                        split=recording.split,
-                    )
-                )
+            if np.abs(audio).max() < SILENT:
+                continue
+            chunk = writer.write_drumless(
+                chunk_name(recording.key, f"{len(chunks):02d}"),
+                audio,
+                unit=recording.key,
+                source=recording.source,
+                song=recording.key,
+                licence=recording.licence,
+                method="drumless",
+                split=recording.split,
+            )
+            chunks.append(chunk)
     return chunks
 
 

@@ -21,7 +21,7 @@ import pretty_midi
 
 from dance.labels import GENERAL_MIDI, OTHER
 from labelgen.arrange import add_percussion, arrange
-from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.chunks import SILENT, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.effects import backing_bus, drum_bus, mix
 from labelgen.files import find_files, regular_file
 from labelgen.guitars import play
@@ -203,31 +203,25 @@ class Renderer:
         for number, start in enumerate(self._starts(notes[0].start, end + 0.5, rng)):
             seconds = min(options.seconds, end + 0.5 - start)
             audio = backing_bus(play(font, parts, start, seconds, rng), options.sample_rate, rng)
-            peak = float(np.abs(audio).max(initial=0))
-            if peak < 1e-4:
+            if np.abs(audio).max(initial=0) < SILENT:
                 continue
-            audio = audio / np.float32(peak)
-            self.writer.write(f"{name}-{number:02d}", {"": audio, "backing": audio}, [])
-            chunks.append(
-                Chunk(
-                    name=f"{name}-{number:02d}",
-                    unit=unit_of(song),
-                    source=song.source,
-                    song=song.key,
-                    licence=song.licence,
-                    method="midi",
-                    confidence=1.0,
-                    seconds=len(audio) / options.sample_rate,
-                    stems=("backing",),
-                    seed=options.seed,
-                    split=song.split,
-                    details={
-                        "start": round(start, 3),
-                        "soundfonts": [font.path.name],
-                        "programs": sorted({int(part.program) for part in parts}),
-                    },
-                )
+            chunk = self.writer.write_drumless(
+                f"{name}-{number:02d}",
+                audio,
+                unit=unit_of(song),
+                source=song.source,
+                song=song.key,
+                licence=song.licence,
+                method="midi",
+                seed=options.seed,
+                split=song.split,
+                details={
+                    "start": round(start, 3),
+                    "soundfonts": [font.path.name],
+                    "programs": sorted({int(part.program) for part in parts}),
+                },
             )
+            chunks.append(chunk)
         return chunks
 
     def _starts(self, time: float, end: float, rng: np.random.Generator) -> list[float]:

@@ -140,24 +140,18 @@ def make(noise: Noise) -> list[Chunk]:
     """Write one chunk."""
     rng = np.random.default_rng([noise.seed, list(KINDS).index(noise.kind), noise.number])
     audio = KINDS[noise.kind](round(noise.seconds * noise.sample_rate), noise.sample_rate, rng)
-    samples = (audio / np.abs(audio).max()).astype(np.float32)
     key = f"{noise.kind}-{noise.number}"
-    name = chunk_name(key, "00")
-    ChunkWriter(noise.out, noise.sample_rate).write(name, {"": samples, "backing": samples}, [])
-    return [
-        Chunk(
-            name=name,
-            unit=key,
-            source=f"labelgen/noises.py: {noise.kind}",
-            song=key,
-            licence="MIT",
-            method="noise",
-            confidence=1.0,
-            seconds=noise.seconds,
-            stems=("backing",),
-            seed=noise.seed,
-        )
-    ]
+    chunk = ChunkWriter(noise.out, noise.sample_rate).write_drumless(
+        chunk_name(key, "00"),
+        audio.astype(np.float32),
+        unit=key,
+        source=f"labelgen/noises.py: {noise.kind}",
+        song=key,
+        licence="MIT",
+        method="noise",
+        seed=noise.seed,
+    )
+    return [chunk]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -114,11 +114,10 @@ def play(
 
 
 def heard_close(audio: Audio, rate: int, rng: np.random.Generator) -> Audio:
-    """Return it as some microphone before some guitar hears it: boomy or thin, dull or sharp; of peak 1."""
+    """Return it as some microphone before some guitar hears it: boomy or thin, dull or sharp."""
     lows = LowShelfFilter(rng.uniform(150, 350), rng.uniform(-6, 16))
     highs = HighShelfFilter(rng.uniform(2500, 7000), rng.uniform(-10, 8))
-    heard = Pedalboard([lows, highs])(audio, rate)
-    return heard / np.abs(heard).max()
+    return Pedalboard([lows, highs])(audio, rate)
 
 
 def make(piece: Piece) -> list[Chunk]:
@@ -130,24 +129,18 @@ def make(piece: Piece) -> list[Chunk]:
     for _ in range(1 + int(rng.random() < 0.25)):
         strokes = Player(STEEL, frame, rng).strokes(STRUMS)
         audio += play(strokes, chords, piece.seconds, piece.sample_rate, rng)
-    audio = heard_close(audio, piece.sample_rate, rng)
     key = f"strums-{piece.number}"
-    name = chunk_name(key, "00")
-    ChunkWriter(piece.out, piece.sample_rate).write(name, {"": audio, "backing": audio}, [])
-    return [
-        Chunk(
-            name=name,
-            unit=key,
-            source=piece.source,
-            song=key,
-            licence=piece.licence,
-            method="strums",
-            confidence=1.0,
-            seconds=piece.seconds,
-            stems=("backing",),
-            seed=piece.seed,
-        )
-    ]
+    chunk = ChunkWriter(piece.out, piece.sample_rate).write_drumless(
+        chunk_name(key, "00"),
+        heard_close(audio, piece.sample_rate, rng),
+        unit=key,
+        source=piece.source,
+        song=key,
+        licence=piece.licence,
+        method="strums",
+        seed=piece.seed,
+    )
+    return [chunk]
 
 
 def parser() -> argparse.ArgumentParser:
