@@ -32,7 +32,9 @@ def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
     """Return two tables: songs and recordings by hours, short ones together; one-shots and soundfonts by licence."""
     hours: dict[tuple[str, str], float] = defaultdict(float)
     sounds: dict[str, int] = defaultdict(int)
+    own: dict[str, set[str]] = defaultdict(set)  # what chunks say themselves, where no manifest knows their source
     for chunk in chunks:
+        own[chunk.source] |= {chunk.licence} - {""}
         hours[chunk.source, chunk.method] += chunk.seconds / 3600
         kit = chunk.details.get("kit") or {}
         for source in {*kit.values(), *chunk.details.get("sounds", ()), *chunk.details.get("soundfonts", ())}:
@@ -40,7 +42,7 @@ def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
     lines = ["| songs and recordings | labels by | hours | licence |", "| --- | --- | --- | --- |"]
     short: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for (source, method), time in sorted(hours.items(), key=lambda item: -item[1]):
-        licence = known.get(source, "unknown")
+        licence = known.get(source) or ", ".join(sorted(own[source])) or "unknown"
         if time < LONG:
             short[licence, method][source] = time
         else:
