@@ -39,7 +39,7 @@ from training.train import DrumTask, load_task
 from training.tuning import Clip, Tuning, activations, cut, read_clip, tune
 
 WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "released" / "dance.ckpt"
-SHARE = 0.5
+SHARE = 0.4
 """How far to go: on other music nothing was lost then, and beyond it something was; `meta/log.md` has the figures."""
 REHEARSED, MEASURED = 120, 24  # most chunks of other sets to listen to, and to measure on
 
