@@ -40,7 +40,7 @@ from training.tuning import Clip, Tuning, activations, cut, read_clip, tune
 
 WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "released" / "dance.ckpt"
 SHARE = 0.4
-"""How far to go: on other music nothing was lost then, and beyond it something was; `meta/log.md` has the figures."""
+"""How far to go: on other music less than .01 of F is lost then; `meta/log.md` has the figures."""
 REHEARSED, MEASURED = 120, 24  # most chunks of other sets to listen to, and to measure on
 
 Counts = dict[str, Count]
