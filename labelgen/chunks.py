@@ -233,8 +233,8 @@ class ChunkWriter:
                 sf.write(partial, samples, self.sample_rate, format="FLAC", subtype="PCM_16")
         write_labels(self.folder / f"{name}.tsv", labels)
 
-    def write_drumless(self, name: str, audio: Audio, **about: Any) -> Chunk:
-        """Write music in which nothing is hit, of peak 1: all backing, no labels. Return its provenance.
+    def write_drumless(self, name: str, audio: Audio, **about: Any) -> list[Chunk]:
+        """Write music in which nothing is hit, of peak 1: all backing, no labels.
 
         Parameters
         ----------
@@ -243,18 +243,18 @@ class ChunkWriter:
         **about
             What else is said of it: fields of `Chunk`.
 
-        Raises
-        ------
-        ValueError
-            If it is silent.
+        Returns
+        -------
+        list of Chunk
+            One, or none of what is silent, which is not written.
         """
         peak = float(np.abs(audio).max(initial=0.0))
         if peak < SILENT:
-            raise ValueError("silent")
+            return []
         audio = (audio / peak).astype(np.float32)
         self.write(name, {"": audio, "backing": audio}, [])
         seconds = len(audio) / self.sample_rate
-        return Chunk(name=name, confidence=1.0, seconds=seconds, stems=("backing",), **about)
+        return [Chunk(name=name, confidence=1.0, seconds=seconds, stems=("backing",), **about)]
 
 
 class Manifest:

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile as sf
 import soxr
 
-from labelgen.chunks import SILENT, Chunk, ChunkWriter, chunk_name
+from labelgen.chunks import Chunk, ChunkWriter, chunk_name
 from labelgen.work import add_work_options, positive, run_command, sample_rate
 
 
@@ -36,16 +35,14 @@ class Recording:
 def cut(recording: Recording) -> list[Chunk]:
     """Cut one recording into chunks without labels."""
     writer = ChunkWriter(recording.out, recording.sample_rate)
-    chunks = []
+    chunks: list[Chunk] = []
     with sf.SoundFile(recording.path) as file:
         while True:
             block = file.read(int(recording.seconds * file.samplerate), dtype="float32", always_2d=True)
             if len(block) < file.samplerate:
                 break
             audio = soxr.resample(block.mean(axis=1), file.samplerate, recording.sample_rate)
-            if np.abs(audio).max() < SILENT:
-                continue
-            chunk = writer.write_drumless(
+            chunks += writer.write_drumless(
                 chunk_name(recording.key, f"{len(chunks):02d}"),
                 audio,
                 unit=recording.key,
@@ -55,7 +52,6 @@ def cut(recording: Recording) -> list[Chunk]:
                 method="drumless",
                 split=recording.split,
             )
-            chunks.append(chunk)
     return chunks
 
 

@@ -21,7 +21,7 @@ import pretty_midi
 
 from dance.labels import GENERAL_MIDI, OTHER
 from labelgen.arrange import add_percussion, arrange
-from labelgen.chunks import SILENT, Chunk, ChunkWriter, Label, chunk_name
+from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.effects import backing_bus, drum_bus, mix
 from labelgen.files import find_files, regular_file
 from labelgen.guitars import play
@@ -203,9 +203,7 @@ class Renderer:
         for number, start in enumerate(self._starts(notes[0].start, end + 0.5, rng)):
             seconds = min(options.seconds, end + 0.5 - start)
             audio = backing_bus(play(font, parts, start, seconds, rng), options.sample_rate, rng)
-            if np.abs(audio).max(initial=0) < SILENT:
-                continue
-            chunk = self.writer.write_drumless(
+            chunks += self.writer.write_drumless(
                 f"{name}-{number:02d}",
                 audio,
                 unit=unit_of(song),
@@ -221,7 +219,6 @@ class Renderer:
                     "programs": sorted({int(part.program) for part in parts}),
                 },
             )
-            chunks.append(chunk)
         return chunks
 
     def _starts(self, time: float, end: float, rng: np.random.Generator) -> list[float]:
@@ -374,18 +371,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         items = read_manifest(args.oneshots) if args.oneshots else []
-    except (OSError, ValueError) as error:
-        print(f"labelgen: {error}", file=sys.stderr)
-        return 2
-    shots = tuple(
-        i for i in items if i.path.suffix != ".mid" and not i.cls.startswith("midi") and args.split in (None, i.split)
-    )
-    try:
+        wanted = (item for item in items if args.split in (None, item.split))
+        shots = tuple(item for item in wanted if item.path.suffix != ".mid" and not item.cls.startswith("midi"))
         if args.oneshots and not shots:
             raise ValueError(f"{args.oneshots} names no one-shots of the split {args.split!r}")
         if gone := [shot.path for shot in shots if not shot.path.is_file()]:
             raise ValueError(f"{args.oneshots}: {len(gone)} of {len(shots)} one-shots are missing, as {gone[0]}")
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
     fonts = find_soundfonts(args.soundfonts) if args.soundfonts.is_dir() else ()

@@ -141,7 +141,7 @@ def make(noise: Noise) -> list[Chunk]:
     rng = np.random.default_rng([noise.seed, list(KINDS).index(noise.kind), noise.number])
     audio = KINDS[noise.kind](round(noise.seconds * noise.sample_rate), noise.sample_rate, rng)
     key = f"{noise.kind}-{noise.number}"
-    chunk = ChunkWriter(noise.out, noise.sample_rate).write_drumless(
+    return ChunkWriter(noise.out, noise.sample_rate).write_drumless(
         chunk_name(key, "00"),
         audio.astype(np.float32),
         unit=key,
@@ -151,7 +151,6 @@ def make(noise: Noise) -> list[Chunk]:
         method="noise",
         seed=noise.seed,
     )
-    return [chunk]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -130,7 +130,7 @@ def make(piece: Piece) -> list[Chunk]:
         strokes = Player(STEEL, frame, rng).strokes(STRUMS)
         audio += play(strokes, chords, piece.seconds, piece.sample_rate, rng)
     key = f"strums-{piece.number}"
-    chunk = ChunkWriter(piece.out, piece.sample_rate).write_drumless(
+    return ChunkWriter(piece.out, piece.sample_rate).write_drumless(
         chunk_name(key, "00"),
         heard_close(audio, piece.sample_rate, rng),
         unit=key,
@@ -140,7 +140,6 @@ def make(piece: Piece) -> list[Chunk]:
         method="strums",
         seed=piece.seed,
     )
-    return [chunk]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -368,7 +368,7 @@ def take_weights(task: DrumTask, given: DrumTask) -> None:
     task.network.load_state_dict(given.network.state_dict())
 
 
-def goes_on(config: TrainConfig, last: Path) -> bool:
+def finished(config: TrainConfig, last: Path) -> bool:
     """Return whether the run that left `last` is at its end already.
 
     Raises
@@ -396,7 +396,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = settings(args, given.config if given else None)
         folder = args.out / args.name
         last = folder / "last.ckpt"
-        if last.exists() and goes_on(config, last):
+        if last.exists() and finished(config, last):
             print(f"{last}: trained for all of its {config.steps} steps already")
             return 0
         task = DrumTask(asdict(config))
