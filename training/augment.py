@@ -52,6 +52,9 @@ class Augment:
         Share of crops that begin in silence, as a stream does before the band starts.
     microphone : float
         Share of crops that a small speaker plays and a microphone hears across a room.
+    boomy : float
+        Share of crops without drums whose lows tower above the rest, as a microphone close to a guitar or a mouth
+        hears them.
     audible_db : float
         Hits that stand out less than this (over the other drums and over the backing) are not asked for.
     """
@@ -72,6 +75,7 @@ class Augment:
     thin: float = 0.08
     silence: float = 0.1
     microphone: float = 0.15
+    boomy: float = 0.0
     audible_db: float = 0.0
 
 
@@ -139,6 +143,18 @@ def _ringing(
         rung[:, frame] = tail
     power = power.clone()
     power[torch.from_numpy(rooms)] = dry + rung * share[:, None]
+    return power
+
+
+def _boomy(power: Tensor, crops: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """Raise the lows of the crops at `crops` by 6 to 28 dB, up to a band that is drawn, less and less beyond it."""
+    if not len(crops):
+        return power
+    count, bands = len(crops), power.shape[2]
+    above = (torch.arange(bands)[None, None] - _column(rng.uniform(0.04, 0.18, count) * bands)).clamp(min=0)
+    raised = _column(rng.uniform(6, 28, count)) - above * _column(rng.uniform(1, 4, count))
+    power = power.clone()
+    power[torch.from_numpy(crops)] *= _power(raised.clamp(min=0))
     return power
 
 
@@ -232,6 +248,8 @@ def remix(
     heard = known & ((velocity == 0) | (_audible(a, b, prominence) >= augment.audible_db))
     heard = heard | gone
     a = torch.where(gone, torch.zeros(()), a)
+    if augment.boomy:
+        b = _boomy(b, np.flatnonzero(drumless & (rng.random(count) < augment.boomy)), rng)
     mixed = _ringing(a + b, some(augment.room / 2), (5, 25), (0.15, 1.2), rng)
     mixed = _across_a_room(mixed, some(augment.microphone), rng)
     mixed = _squashed(mixed, some(augment.squash), rng)

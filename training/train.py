@@ -35,6 +35,9 @@ from training.dataset import BLOCK, Batches, Boldness, load_features
 from training.loss import DrumLoss
 from training.precision import precision
 
+SURVEYED = ("frontend.lift.", "heads.timbre.")
+"""Parts of a network that `training.survey` adds, and no step of training changes."""
+
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
@@ -354,18 +357,23 @@ def trainer_for(
 def take_weights(task: DrumTask, given: DrumTask) -> None:
     """Begin with the weights of another checkpoint.
 
+    What only a survey has put there (`training.survey`) and this network does without stays behind: training would
+    leave it out of date.
+
     Raises
     ------
     ValueError
         If its network is another one.
     """
-    mine, theirs = ({k: v.shape for k, v in each.network.state_dict().items()} for each in (task, given))
+    own = task.network.state_dict()
+    weights = {k: v for k, v in given.network.state_dict().items() if k in own or not k.startswith(SURVEYED)}
+    mine, theirs = ({k: v.shape for k, v in each.items()} for each in (own, weights))
     if mine != theirs:
         raise ValueError(
             f"--init holds another network ({given.config.architecture}, {given.config.sizes}) "
             f"than the settings ask for ({task.config.architecture}, {task.config.sizes})"
         )
-    task.network.load_state_dict(given.network.state_dict())
+    task.network.load_state_dict(weights)
 
 
 def finished(config: TrainConfig, last: Path) -> bool:

@@ -114,6 +114,19 @@ def test_a_survey_tells_components_of_equal_spread_and_the_mean_spectrum(run, su
     assert np.corrcoef(usual, loud)[0, 1] > 0.98
 
 
+def test_training_goes_on_from_what_was_surveyed(run, surveyed):
+    given = train.load_task(run / "surveyed.ckpt")
+    plain = {name: value for name, value in given.config.sizes.items() if name not in ("usual_db", "timbre")}
+    for sizes in (plain, plain | {"usual_db": given.config.sizes["usual_db"]}):
+        task = train.DrumTask(asdict(replace(given.config, sizes=sizes)))
+        train.take_weights(task, given)
+        theirs = given.network.state_dict()
+        assert all(torch.equal(weight, theirs[name]) for name, weight in task.network.state_dict().items())
+    narrow = train.DrumTask(asdict(replace(given.config, sizes=plain | {"channels": 8})))
+    with pytest.raises(ValueError, match="another network"):
+        train.take_weights(narrow, given)
+
+
 def test_what_cannot_be_surveyed_is_refused(model, run, chunks, tmp_path, capsys):
     out = ["--out", str(tmp_path / "x.ckpt")]
     for arguments, said in (
@@ -240,6 +253,15 @@ def test_drumless_crops_lose_drums_and_labels():
     out = remix(drums, torch.full((1, 60, 8), -40.0), ones, -99 * ones, only, np.random.default_rng(0))
     assert (out["velocity"] == 0).all() and (out["heard"] == 1).all()
     assert out["frames"].std() < 1e-3
+
+
+def test_only_what_is_no_drum_booms():
+    drums, backing, velocity = torch.full((8, 60, 80), -50.0), torch.full((8, 60, 80), -40.0), torch.zeros(8, 60, 5)
+    for drumless, booms in ((1.0, True), (0.0, False)):
+        boomy = replace(PLAIN, drumless=drumless, boomy=1.0)
+        frames = remix(drums, backing, velocity, 99 * velocity, boomy, np.random.default_rng(0))["frames"]
+        tilt = frames[..., :3].mean((1, 2)) - frames[..., 40:].mean((1, 2))
+        assert ((tilt > 5.9) & (tilt < 28.1) if booms else tilt.abs() < 0.1).all()
 
 
 def test_hits_that_drown_are_not_asked_for():
