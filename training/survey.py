@@ -27,7 +27,7 @@ from models.restored import PIECE
 from models.tcn import TCN
 from training.calibrate import chosen_chunks
 from training.checkpoints import write_checkpoint
-from training.train import DrumTask, checkpoint, load_task
+from training.train import SURVEYED, DrumTask, checkpoint, load_task
 
 F32 = npt.NDArray[np.float32]
 EVEN = 0.1  # of the spread of the last component: keeps rare components from counting as much as all others
@@ -89,8 +89,7 @@ def survey(task: DrumTask, recordings: Sequence[F32], size: int) -> DrumTask:
     surveyed = DrumTask(asdict(replace(task.config, sizes=sizes)))
     network = surveyed.network.eval()
     assert isinstance(network, TCN) and network.heads.timbre is not None
-    measured = ("frontend.lift.", "heads.timbre.")
-    kept = {name: value for name, value in task.network.state_dict().items() if not name.startswith(measured)}
+    kept = {name: value for name, value in task.network.state_dict().items() if not name.startswith(SURVEYED)}
     network.load_state_dict({**network.state_dict(), **kept})
     weight, bias = principal_components(features_of_hits(network, recordings), size)
     network.heads.timbre.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})

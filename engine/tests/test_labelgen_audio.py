@@ -132,6 +132,21 @@ def test_names_tell_classes(name, cls):
     assert packs.class_of(name) == cls
 
 
+def test_sounds_that_a_manifest_misread_are_read_as_what_they_are(tmp_path):
+    rows = [
+        ("a/14a_basic_ss_vl1_rr2.flac", "snare", "frankensnare:14a_basic", "rim"),
+        ("a/14a_basic_sn_vl1_rr2.flac", "snare", "frankensnare:14a_basic", "snare"),
+        ("b/GMRockKit_SnareRimshot-Hard.flac", "rim", "hydrogen:GMRockKit", "snare"),
+        ("b/GMRockKit_SideStick-Hard.flac", "rim", "hydrogen:GMRockKit", "rim"),
+        ("c/ForzeeStereo_SnareOffRim-1.flac", "rim", "hydrogen:ForzeeStereo", "snare"),
+        ("c/ForzeeStereo_RimClick-1.flac", "rim", "hydrogen:ForzeeStereo", "rim"),
+        ("d/14a_basic_ss_vl1_rr2.flac", "snare", "somebody else's", "snare"),
+    ]
+    lines = ["path,class,source,licence,split", *(f"{path},{cls},{source},CC0,test" for path, cls, source, _ in rows)]
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    assert [item.cls for item in read_manifest(tmp_path / "m.csv")] == [true for *_, true in rows]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="names there are Unicode")
 def test_names_of_old_packs_need_not_be_unicode(tmp_path):
     folder = tmp_path / "packs" / "kit"
