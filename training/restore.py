@@ -95,8 +95,9 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
-        "  python training/restore.py checkpoints/released/late.onnx --config late.json --out late.ckpt\n"
-        "  python training/train.py --config late.json --init late.ckpt --name late\n",
+        "  python training/restore.py checkpoints/released/late.onnx --config checkpoints/released/late.json "
+        "--out late.ckpt\n"
+        "  python training/train.py --config checkpoints/released/late.json --init late.ckpt --name late\n",
     )
     result.add_argument("model", type=Path, metavar="MODEL.onnx", help="a TCN of training/export.py")
     result.add_argument("--config", type=Path, metavar="JSON", required=True,
