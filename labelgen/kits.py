@@ -60,6 +60,9 @@ LEVEL_DB = {  # usual peak levels in a drum mix, relative to the kick
 TOM_SEMITONES = {41: -5, 43: -3, 45: -1, 47: 1, 48: 3, 50: 5}
 MACHINE_SHARE = 0.8  # of the voices of a drum machine's kit; sampled sounds are laid between them
 BY_RULE = "made by rule"  # the source of sounds that nobody recorded
+FAINT, LOUD = 0.03, 0.1  # of the peak: there a sound begins, and there it is heard over others
+FAINT_SECONDS = 0.01
+CLICK = (0.005, 0.02)  # seconds: longer, and it would be a second drum that no label tells
 ROUND_ROBIN = 5  # so many files of one name differing in digits are hits of one drum, not several drums
 
 
@@ -78,7 +81,10 @@ def voice_of(note: int) -> str:
 
 @lru_cache(maxsize=4096)
 def one_shot(path: Path, sample_rate: int) -> Audio:
-    """Read a one-shot as mono of peak 1, cut to its attack: label times must be audible times."""
+    """Read a one-shot as mono of peak 1, cut to its attack: label times must be audible times.
+
+    A hi-hat's foot is heard before the cymbals meet: what is faint for long is no attack.
+    """
     audio, rate = sf.read(os.fsencode(path), dtype="float32", always_2d=True)  # names of old packs are in any encoding
     mono = audio.mean(axis=1)
     if rate != sample_rate:
@@ -86,7 +92,9 @@ def one_shot(path: Path, sample_rate: int) -> Audio:
     peak = np.abs(mono).max(initial=0.0)
     if peak == 0:
         raise ValueError(f"{path}: silent one-shot")
-    start = int(np.argmax(np.abs(mono) > 0.03 * peak))
+    start, loud = (int(np.argmax(np.abs(mono) > share * peak)) for share in (FAINT, LOUD))
+    if loud - start > FAINT_SECONDS * sample_rate:
+        start = loud
     return np.ascontiguousarray(mono[max(0, start - int(0.0005 * sample_rate)) :] / peak)
 
 
@@ -244,7 +252,7 @@ class KitLibrary:
             layer("snare", "snare")
         if rng.random() < 0.25:  # and so are kicks with a click of something bright on top
             click = str(rng.choice(["hat_closed", "perc", "snare", "clap"]))
-            layer("kick", click, seconds=float(rng.uniform(0.01, 0.06)))
+            layer("kick", click, seconds=float(rng.uniform(*CLICK)))
         for note in notes:
             if voice_of(note) == "perc" and rng.random() < 0.9:
                 put(f"perc/{note}", "perc", float(rng.uniform(-2, 2)))

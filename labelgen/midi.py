@@ -102,7 +102,8 @@ class Renderer:
         options = self.options
         rng = np.random.default_rng([options.seed, zlib.crc32(song.key.encode(errors="surrogateescape")), song.variant])
         midi = read_midi(song.path)
-        others = [i for i in midi.instruments if not i.is_drum and i.notes]
+        # drums on other channels than theirs would be heard and not labelled
+        others = [i for i in midi.instruments if not i.is_drum and i.notes and i.program not in DRUM_PROGRAMS]
         hits = performance(midi)
         if not hits and options.drumless:
             return self._render_drumless(song, others, rng)
@@ -135,7 +136,8 @@ class Renderer:
                 tracks = kit.render(inside, seconds, rng)
                 heard = prominence(tracks, inside, options.sample_rate)
             else:
-                assert drum_font is not None
+                assert drum_font is not None and preset is not None
+                inside = [h for h in inside if drum_font.plays(h.note, preset)]
                 tracks = {"all": drum_font.render([as_instrument(inside)], 0.0, seconds, preset)}
                 heard = [math.inf] * len(inside)
             if not inside:
@@ -191,7 +193,6 @@ class Renderer:
     ) -> list[Chunk]:
         """Render a song without drums: all backing, no labels, which says that nothing is hit."""
         options = self.options
-        parts = [part for part in parts if part.program not in DRUM_PROGRAMS]
         notes = sorted((note for part in parts for note in part.notes), key=lambda note: note.start)
         if not notes:
             raise ValueError("no notes but drums' and other percussion's")

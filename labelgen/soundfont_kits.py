@@ -23,16 +23,16 @@ from dance.labels import ONE_SHOT
 from labelgen.kits import one_shot, voice_of
 from labelgen.material import Item
 from labelgen.packs import RATE, Novelty, write_manifest
-from labelgen.synth import SoundFont
+from labelgen.synth import SILENT, SoundFont
 
 NOTES = range(35, 83)
 VELOCITIES = (127, 90, 50)
 SECONDS = 1.5
-QUIETEST = 1e-3
-"""Peak below which a note is silent."""
 NO_KIT = re.compile(r"orch|sfx|effect|march|metronome", re.IGNORECASE)
 BESIDE: dict[str, dict[int, str]] = {
     "brush": {39: "", 40: ""},  # slaps and swirls
+    "electronic": {52: ""},  # a cymbal backwards
+    "dance": {52: ""},
     "_lv2": {58: "crash", 60: "crash"},  # avldrums, where `labelgen.synth` has not put the right note in place already
 }
 """Notes that are not what General MIDI says, or nothing to learn from; by a word in the name of the kit or its font."""
@@ -79,7 +79,7 @@ def render_font(font: SoundFont, licence: str, split: str, folder: Path, novelty
             for velocity in VELOCITIES:
                 sound = strike(font, kit, note, velocity)
                 peak = np.abs(sound).max()
-                if peak < QUIETEST:
+                if peak < SILENT:
                     continue
                 path = folder / font.path.stem / f"{kit[1]:03}" / f"note_{note:03}_{velocity:03}.flac"
                 path.parent.mkdir(parents=True, exist_ok=True)

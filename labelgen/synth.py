@@ -18,10 +18,14 @@ Audio = npt.NDArray[np.float32]
 DRUM_CHANNEL = 9
 KEPT_CONTROLS = (1, 7, 10, 11, 64)  # modulation, volume, pan, expression, sustain
 BLOCK = 64  # FluidSynth starts notes on the edges of its internal blocks of so many samples
-OTHER_NOTES = {"_LV2": {48: 45, 50: 47, 52: 57}}
-"""Notes of General MIDI's toms and china where a soundfont, known by the end of its name, has other drums: avldrums."""
-NO_KITS = {48, 56}
-"""Programs of the drum bank whose notes are not those of the General MIDI drum channel: orchestra and effects."""
+OTHER_NOTES = {"_LV2": {35: 36, 48: 45, 50: 47, 52: 57}}
+"""Notes of General MIDI where a soundfont, known by the end of its name, has other drums or none: avldrums."""
+NO_KITS = {48, 55, 56, 57, 58, 59, 95, 96}
+"""Programs of the drum bank whose notes are not those of the General MIDI drum channel: orchestra, effects,
+metronomes and marching bands."""
+BRUSHES, SWIRL, SLAP = range(40, 43), 40, 38
+"""Programs of kits played with brushes, their note without an attack, and the one to play for it."""
+SILENT = 1e-3  # peak below which a note is
 PRE_ROLL = 1.0  # seconds rendered and thrown away, so that notes already sounding are heard
 
 # pyfluidsynth wraps only the 16-bit writer, whose dither differs from run to run
@@ -87,6 +91,7 @@ class SoundFont:
             (128, p) for p in range(128) if p not in NO_KITS and self._synth.sfpreset_name(self._id, 128, p)
         ] or [(0, p) for p in range(128) if self._synth.sfpreset_name(self._id, 0, p)]
         self._notes = next((notes for end, notes in OTHER_NOTES.items() if path.stem.endswith(end)), {})
+        self._sounding: dict[tuple[int, tuple[int, int]], bool] = {}
         self.melodic = bool(self._synth.sfpreset_name(self._id, 0, 32))
 
     def _new_synth(self) -> fluidsynth.Synth:
@@ -103,6 +108,15 @@ class SoundFont:
         _remove_sfont(old.synth, loaded)
         self._id = _add_sfont(self._synth.synth, loaded)
         old.delete()
+
+    def plays(self, note: int, drum_preset: tuple[int, int]) -> bool:
+        """Return whether a note of a kit sounds at all."""
+        if (note, drum_preset) not in self._sounding:
+            drums = pretty_midi.Instrument(0, is_drum=True)
+            drums.notes.append(pretty_midi.Note(100, note, 0.0, 0.2))
+            heard = np.abs(self.render([drums], 0.0, 0.2, drum_preset)).max()
+            self._sounding[note, drum_preset] = bool(heard > SILENT)
+        return self._sounding[note, drum_preset]
 
     def render(
         self,
@@ -142,7 +156,9 @@ class SoundFont:
                     events.append((max(begin, bend.time), 0, (1, channel, bend.pitch)))
             for note in instrument.notes:
                 if note.end > begin and note.start < end and note.velocity > 0:
-                    pitch = self._notes.get(note.pitch, note.pitch) if instrument.is_drum else note.pitch
+                    pitch = note.pitch
+                    if instrument.is_drum:
+                        pitch = SLAP if pitch == SWIRL and program in BRUSHES else self._notes.get(pitch, pitch)
                     events.append((max(begin, note.start), 2, (2, channel, pitch, note.velocity)))
                     events.append((min(end, note.end), 1, (3, channel, pitch)))
         events.sort()

@@ -13,7 +13,7 @@ pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportEr
 from labelgen import drumless, midi, patterns
 from labelgen.arrange import arrange
 from labelgen.chunks import Manifest, read_labels
-from labelgen.kits import Hit, KitLibrary
+from labelgen.kits import Hit, KitLibrary, one_shot
 from labelgen.material import read_manifest
 from labelgen.synth import SoundFont
 
@@ -156,6 +156,37 @@ def test_a_closed_hat_stops_an_open_one(tmp_path):
     assert np.abs(choked[late]).max() == 0 < np.abs(ringing[late]).max()
 
 
+@pytest.mark.parametrize(("faint", "cut"), [(0.02, 0.02), (0.006, 0.0)])
+def test_what_is_faint_for_long_is_no_attack(tmp_path, faint, cut):
+    foot, hat = 0.05 * np.ones(round(faint * 44100)), np.ones(2000)
+    sf.write(tmp_path / "pedal.wav", np.concatenate([np.zeros(500), foot, hat]), 44100, subtype="FLOAT")
+    sound = one_shot(tmp_path / "pedal.wav", 44100)
+    assert len(foot) + len(hat) - len(sound) == pytest.approx(round(cut * 44100), abs=30)
+
+
+def test_drums_on_other_channels_are_not_played_unlabelled(tmp_path):
+    song = pretty_midi.PrettyMIDI()
+    kit, taiko = pretty_midi.Instrument(0, is_drum=True), pretty_midi.Instrument(116)
+    for beat in range(8):
+        kit.notes.append(pretty_midi.Note(100, 36, 1 + 0.5 * beat, 1.1 + 0.5 * beat))
+        taiko.notes.append(pretty_midi.Note(100, 60, 1.25 + 0.5 * beat, 1.4 + 0.5 * beat))
+    song.instruments = [kit, taiko]
+    song.write(str(tmp_path / "song.mid"))
+    (tmp_path / "small.sf2").symlink_to(FONT)
+    arguments = [
+        str(tmp_path / "song.mid"),
+        "--soundfonts",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "set"),
+        "--jobs",
+        "1",
+    ]
+    assert midi.main([*arguments, "--stems", "--as-played"]) == 0
+    chunks = Manifest(tmp_path / "set").chunks()
+    assert chunks and all(chunk.stems == ("drums",) for chunk in chunks)
+
+
 def test_patterns_are_songs_with_drums(tmp_path):
     assert patterns.main(["--out", str(tmp_path), "--songs", str(len(patterns.STYLES)), "--seconds", "10"]) == 0
     files = sorted(tmp_path.glob("*.mid"))
@@ -208,3 +239,16 @@ def test_a_font_with_other_drums_in_the_places_of_toms_plays_toms(tmp_path):
     np.testing.assert_array_equal(hit("kit_LV2", 48), hit("kit", 45))
     np.testing.assert_array_equal(hit("kit_LV2", 38), hit("kit", 38))
     assert np.abs(hit("kit", 48) - hit("kit", 45)).max() > 0.01
+
+
+def test_a_font_knows_what_its_kits_play_and_how_brushes_strike():
+    font = SoundFont(FONT, 22050)
+    brushes = (128, 40)
+    assert brushes in font.drum_presets
+    assert font.plays(38, brushes) and not font.plays(5, brushes)
+    strokes = []
+    for pitch in (38, 40):
+        drums = pretty_midi.Instrument(0, is_drum=True)
+        drums.notes.append(pretty_midi.Note(100, pitch, 0.1, 0.2))
+        strokes.append(font.render([drums], 0.0, 0.5, brushes))
+    np.testing.assert_array_equal(*strokes)

@@ -55,6 +55,7 @@ def test_notes_are_what_the_kit_plays_there():
     standard = soundfont_kits.voices_of("soundfont_x:000_Standard")
     assert (standard[36], standard[48], standard[40], standard[75]) == ("kick", "tom", "snare", "perc")
     assert 40 not in soundfont_kits.voices_of("soundfont_x:040_Brush 1")
+    assert 52 in standard and 52 not in soundfont_kits.voices_of("soundfont_x:024_Electronic")
     assert soundfont_kits.voices_of("soundfont_Red_Zeppelin_4_LV2:000_Red")[60] == "crash"
 
 
