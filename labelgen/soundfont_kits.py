@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pretty_midi
 import soundfile as sf
 
 from dance.labels import ONE_SHOT
@@ -64,20 +62,13 @@ def voices_of(name: str) -> dict[int, str]:
     return {note: voice for note, voice in result.items() if voice}
 
 
-def strike(font: SoundFont, kit: tuple[int, int], note: int, velocity: int) -> npt.NDArray[np.float32]:
-    """Return one note of a kit, `SECONDS` long."""
-    drums = pretty_midi.Instrument(0, is_drum=True)
-    drums.notes.append(pretty_midi.Note(velocity, note, 0.0, SECONDS))
-    return font.render([drums], 0.0, SECONDS, kit)
-
-
 def render_font(font: SoundFont, licence: str, split: str, folder: Path, novelty: Novelty) -> Iterator[Item]:
     """Write the new sounds of a soundfont as FLAC files below `folder`; yield them."""
     for kit, name in kits_of(font):
         source = f"soundfont_{font.path.stem}:{kit[1]:03}_{name}"
         for note, voice in voices_of(source).items():
             for velocity in VELOCITIES:
-                sound = strike(font, kit, note, velocity)
+                sound = font.strike(note, velocity, SECONDS, kit)
                 peak = np.abs(sound).max()
                 if peak < SILENT:
                     continue

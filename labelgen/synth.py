@@ -109,12 +109,16 @@ class SoundFont:
         self._id = _add_sfont(self._synth.synth, loaded)
         old.delete()
 
+    def strike(self, note: int, velocity: int, seconds: float, drum_preset: tuple[int, int]) -> Audio:
+        """Return one note (and velocity, 1 to 127) of the kit at a bank and program, `seconds` long."""
+        drums = pretty_midi.Instrument(0, is_drum=True)
+        drums.notes.append(pretty_midi.Note(velocity, note, 0.0, seconds))
+        return self.render([drums], 0.0, seconds, drum_preset)
+
     def plays(self, note: int, drum_preset: tuple[int, int]) -> bool:
-        """Return whether a note of a kit sounds at all."""
+        """Return whether a note of the kit at a bank and program sounds at all."""
         if (note, drum_preset) not in self._sounding:
-            drums = pretty_midi.Instrument(0, is_drum=True)
-            drums.notes.append(pretty_midi.Note(100, note, 0.0, 0.2))
-            heard = np.abs(self.render([drums], 0.0, 0.2, drum_preset)).max()
+            heard = np.abs(self.strike(note, 100, 0.2, drum_preset)).max()
             self._sounding[note, drum_preset] = bool(heard > SILENT)
         return self._sounding[note, drum_preset]
 
