@@ -1,7 +1,7 @@
 """Material manifests: which one-shots and MIDI files there are, on what terms, for which split.
 
 A manifest is a CSV with the columns ``path class source licence split`` (others are ignored), paths
-relative to its own folder. What is known to have another class than a manifest says is read as what it is.
+relative to its own folder. What is known to have another class than a manifest says is read as what it is, or left out.
 
 Contents
 --------
@@ -42,7 +42,7 @@ MISTAKEN = (
     ("foxdot-snd", "7_bb_openhihat*", ""),
     ("soundfont_*Brush*", "*_40_*", ""),
     ("soundfont_*:024_Electronic", "note_052_*", ""),
-    # cut from a tune of one Tomita
+    # a clipped tone, and no tom
     ("lmms-drumsynth:misc", "*_tomita_*", ""),
 )
 """Source and file name (shell patterns) of one-shots that are not what manifests call them, and their true class.
