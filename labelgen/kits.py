@@ -32,15 +32,15 @@ VOICE: dict[int, str] = {
     **dict.fromkeys((38, 40), "snare"),
     37: "rim",
     39: "clap",
-    **dict.fromkeys((42, 22), "hat_closed"),
+    42: "hat_closed",
     44: "hat_pedal",
-    **dict.fromkeys((46, 26), "hat_open"),
+    46: "hat_open",
     **dict.fromkeys((41, 43, 45, 47, 48, 50), "tom"),
     **dict.fromkeys((49, 57), "crash"),
     **dict.fromkeys((52, 55), "cymbal"),
     **dict.fromkeys((51, 53, 59), "ride"),
 }
-"""Kind of one-shot for each General MIDI drum note (22, 26: rims of a Roland pad); others are ``perc``."""
+"""Kind of one-shot for each General MIDI drum note; others are ``perc``."""
 
 FALLBACK = {"hat_pedal": "hat_closed", "hat_open": "crash", "cymbal": "crash", "clap": "snare", "rim": "perc"}
 LEVEL_DB = {  # usual peak levels in a drum mix, relative to the kick

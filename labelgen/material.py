@@ -42,6 +42,8 @@ MISTAKEN = (
     ("foxdot-snd", "7_bb_openhihat*", ""),
     ("soundfont_*Brush*", "*_40_*", ""),
     ("soundfont_*:024_Electronic", "note_052_*", ""),
+    # finger snaps, which all other packs call percussion
+    ("foxdot-snd", "snap_*", "perc"),
     # a clipped tone, and no tom
     ("lmms-drumsynth:misc", "*_tomita_*", ""),
 )

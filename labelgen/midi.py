@@ -6,7 +6,6 @@ of work is one song in one variant (``--variants``); the seed and the song's pat
 """
 
 import argparse
-import math
 import os
 import sys
 import warnings
@@ -25,10 +24,10 @@ from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.effects import backing_bus, drum_bus, mix
 from labelgen.files import find_files, regular_file
 from labelgen.guitars import play
-from labelgen.kits import Hit, KitLibrary
+from labelgen.kits import Hit, KitLibrary, voice_of
 from labelgen.material import Item, read_manifest
 from labelgen.prominence import prominence
-from labelgen.synth import SoundFont
+from labelgen.synth import Audio, SoundFont
 from labelgen.work import add_work_options, positive, run_command, sample_rate, seed
 
 ROLAND_TD = {22: 42, 26: 46, 58: 43}
@@ -139,7 +138,7 @@ class Renderer:
                 assert drum_font is not None and preset is not None
                 inside = [h for h in inside if drum_font.plays(h.note, preset)]
                 tracks = {"all": drum_font.render([as_instrument(inside)], 0.0, seconds, preset)}
-                heard = [math.inf] * len(inside)
+                heard = prominence(by_voice(drum_font, inside, seconds, preset), inside, options.sample_rate)
             if not inside:
                 continue
             drums = drum_bus(tracks, options.sample_rate, rng)
@@ -279,6 +278,15 @@ def as_instrument(hits: Iterable[Hit]) -> pretty_midi.Instrument:
     track = pretty_midi.Instrument(0, is_drum=True)
     track.notes = [pretty_midi.Note(max(1, round(h.velocity * 127)), h.note, h.time, h.time + 0.1) for h in hits]
     return track
+
+
+def by_voice(font: SoundFont, hits: Sequence[Hit], seconds: float, preset: tuple[int, int]) -> dict[str, Audio]:
+    """Return what each voice of a soundfont's kit plays alone; there no hat chokes another."""
+    voices = sorted({voice_of(hit.note) for hit in hits})
+    return {
+        voice: font.render([as_instrument(h for h in hits if voice_of(h.note) == voice)], 0.0, seconds, preset)
+        for voice in voices
+    }
 
 
 def unit_of(song: Song) -> str:

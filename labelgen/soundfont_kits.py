@@ -7,8 +7,6 @@ source licence split) serves wherever one of ``labelgen/packs.py`` does; `source
 """
 
 import argparse
-import re
-import struct
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,31 +24,13 @@ from labelgen.synth import SILENT, SoundFont
 NOTES = range(35, 83)
 VELOCITIES = (127, 90, 50)
 SECONDS = 1.5
-NO_KIT = re.compile(r"orch|sfx|effect|march|metronome", re.IGNORECASE)
 BESIDE: dict[str, dict[int, str]] = {
-    "brush": {39: "", 40: ""},  # slaps and swirls
+    "brush": {39: ""},  # a slap
     "electronic": {52: ""},  # a cymbal backwards
     "dance": {52: ""},
     "_lv2": {58: "crash", 60: "crash"},  # avldrums, where `labelgen.synth` has not put the right note in place already
 }
 """Notes that are not what General MIDI says, or nothing to learn from; by a word in the name of the kit or its font."""
-
-
-def preset_names(path: Path) -> dict[tuple[int, int], str]:
-    """Read the name of each preset, by bank and program, from the header that SF2 and SF3 files share."""
-    header = path.read_bytes().rpartition(b"phdr")[2]
-    (size,) = struct.unpack_from("<I", header)
-    rows = struct.iter_unpack("<20sHH14x", header[4 : 4 + size])
-    return {(bank, program): name.partition(b"\0")[0].decode("latin-1").strip() for name, program, bank in rows}
-
-
-def kits_of(font: SoundFont) -> Iterator[tuple[tuple[int, int], str]]:
-    """Yield bank and program of each drum kit of a soundfont, and its name."""
-    names = preset_names(font.path)
-    for bank, program in font.drum_presets:
-        name = names.get((bank, program), "")
-        if not NO_KIT.search(name):
-            yield (bank, program), name
 
 
 def voices_of(name: str) -> dict[int, str]:
@@ -64,8 +44,8 @@ def voices_of(name: str) -> dict[int, str]:
 
 def render_font(font: SoundFont, licence: str, split: str, folder: Path, novelty: Novelty) -> Iterator[Item]:
     """Write the new sounds of a soundfont as FLAC files below `folder`; yield them."""
-    for kit, name in kits_of(font):
-        source = f"soundfont_{font.path.stem}:{kit[1]:03}_{name}"
+    for kit in font.drum_presets:
+        source = f"soundfont_{font.path.stem}:{kit[1]:03}_{font.preset_name(*kit)}"
         for note, voice in voices_of(source).items():
             for velocity in VELOCITIES:
                 sound = font.strike(note, velocity, SECONDS, kit)

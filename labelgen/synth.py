@@ -6,6 +6,7 @@ SoundFont
 """
 
 import ctypes
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,9 +21,8 @@ KEPT_CONTROLS = (1, 7, 10, 11, 64)  # modulation, volume, pan, expression, susta
 BLOCK = 64  # FluidSynth starts notes on the edges of its internal blocks of so many samples
 OTHER_NOTES = {"_LV2": {35: 36, 48: 45, 50: 47, 52: 57}}
 """Notes of General MIDI where a soundfont, known by the end of its name, has other drums or none: avldrums."""
-NO_KITS = {48, 55, 56, 57, 58, 59, 95, 96}
-"""Programs of the drum bank whose notes are not those of the General MIDI drum channel: orchestra, effects,
-metronomes and marching bands."""
+NO_KIT = re.compile(r"orch|sfx|effect|march|metronome", re.IGNORECASE)
+"""In the names of presets of the drum bank whose notes are not those of the General MIDI drum channel."""
 BRUSHES, SWIRL, SLAP = range(40, 43), 40, 38
 """Programs of kits played with brushes, their note without an attack, and the one to play for it."""
 SILENT = 1e-3  # peak below which a note is
@@ -88,11 +88,15 @@ class SoundFont:
         if self._id < 0:
             raise ValueError(f"{path}: FluidSynth cannot read this soundfont")
         self.drum_presets = [
-            (128, p) for p in range(128) if p not in NO_KITS and self._synth.sfpreset_name(self._id, 128, p)
-        ] or [(0, p) for p in range(128) if self._synth.sfpreset_name(self._id, 0, p)]
+            (128, p) for p in range(128) if (name := self.preset_name(128, p)) and not NO_KIT.search(name)
+        ] or [(0, p) for p in range(128) if self.preset_name(0, p)]
         self._notes = next((notes for end, notes in OTHER_NOTES.items() if path.stem.endswith(end)), {})
         self._sounding: dict[tuple[int, tuple[int, int]], bool] = {}
-        self.melodic = bool(self._synth.sfpreset_name(self._id, 0, 32))
+        self.melodic = bool(self.preset_name(0, 32))
+
+    def preset_name(self, bank: int, program: int) -> str:
+        """Return the name of a preset, empty where there is none."""
+        return self._synth.sfpreset_name(self._id, bank, program) or ""
 
     def _new_synth(self) -> fluidsynth.Synth:
         synth = fluidsynth.Synth(gain=0.4, samplerate=float(self.sample_rate), channels=16)

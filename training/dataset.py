@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from dance.features import log_mel
 from dance.spec import FeatureSpec
-from labelgen.chunks import Chunk, Manifest, read_labels
+from labelgen.chunks import LAYERED, Chunk, Manifest, layered, read_labels
 from training.augment import FLOOR_DB, Augment, remix
 
 Half = npt.NDArray[np.float16]
@@ -70,7 +70,7 @@ def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> Fea
     what = [(c.name, c.seconds, c.stems, c.details.get("complete"), _state(folder, c)) for c in chunks]
     kind, state = (
         hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
-        for key in ([parts, PARTS, asdict(spec), list(labels)], what)
+        for key in ([parts, PARTS, asdict(spec), list(labels), LAYERED], what)
     )
     cache = folder / "features" / f"{kind}-{state}"
     if not cache.is_dir():
@@ -116,7 +116,7 @@ def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequen
     prominence = np.full((count, len(labels)), _CLEAR, np.int8)
     if "complete" in chunk.details:  # some sources know the hits of some drums only
         prominence[:, [label not in chunk.details["complete"] for label in labels]] = UNKNOWN
-    for label in read_labels(folder / f"{chunk.name}.tsv"):
+    for label in layered(read_labels(folder / f"{chunk.name}.tsv")):
         frame = int(label.time / spec.hop_seconds)
         if label.label in labels and frame < count:
             at = (frame, labels.index(label.label))

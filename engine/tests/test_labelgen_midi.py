@@ -70,6 +70,7 @@ def test_labels_are_audible_attacks(material, tmp_path, share):
     labels = read_labels(tmp_path / f"{chunk.name}.tsv")
     starts = [round(label.time * rate) for label in labels]
     rises = [power[at : at + 600].mean() / (power[max(0, at - 400) : at - 100].mean() + 1e-12) for at in starts]
+    assert all(np.isfinite(label.prominence) for label in labels)
     # the room of one hit may cover the next, but not many
     assert np.mean(np.array(rises) > 2) > 0.9 and np.median(rises) > 4
 

@@ -154,7 +154,8 @@ def test_chunks_of_any_parts_lie_side_by_side(tmp_path):
     samples = np.random.default_rng(0).normal(0, 0.1, studio.RATE).astype(np.float32)
     writer, manifest = ChunkWriter(tmp_path, studio.RATE), Manifest(tmp_path)
     for name, stems in (("a", ("backing",)), ("b", ()), ("c", ("drums",))):
-        writer.write(name, {stem: samples for stem in ("", *stems)}, [] if name == "a" else [Label(0.5, "kick", 1.0)])
+        two_samples = [Label(0.5, "kick", 1.0), Label(0.512, "kick", 0.7)]  # of one hit
+        writer.write(name, {stem: samples for stem in ("", *stems)}, [] if name == "a" else two_samples)
         manifest.add([Chunk(name, name, "test", name, "CC0", "noise", 1.0, 1.0, stems)])
     features = load_features(tmp_path, SPEC, LABELS)
     assert features.parts[50].tolist() == [False, True, False]
