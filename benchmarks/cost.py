@@ -31,6 +31,7 @@ STAGES = {
     "test_network_by_onnx_runtime": "the same by ONNX Runtime",
     "test_votes": "Votes.process",
     "test_expectation": "Expectation.process",
+    "test_evidence": "Evidence.process",
     "test_peak_picker": "PeakPicker.process",
     "test_detector": "Detector.process (all)",
     "test_detector_at_live_pace": "the same at live pace",

@@ -70,10 +70,12 @@ for rate in given["rates"]:
             tcn.step(out[0], onset, velocity, timbre)
     votes = _context.Votes(hits.size, given["timbres"].shape[2], 0.6, 8, 256, 100, 2000)
     expectation = _context.Expectation(hits.size, 2, 20, 800, 300, 500, 20)
+    evidence = _context.Evidence(hits.size, 0.75, -0.25, -1.35, 6, 2000)
     picker = _dsp.PeakPicker([0.4] * hits.size, [5] * hits.size, 3)
     for activations, timbre in zip(given["activations"], given["timbres"]):
         votes.process(activations, timbre, activations)
         expectation.process(activations, activations)
+        evidence.process(activations, activations)
         picker.process(activations, hits, 1 - activations)
 """
 

@@ -18,6 +18,7 @@ import soxr
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from dance.detector import Detector
+from dance.evidence import Evidence
 from dance.expectation import Expectation
 from dance.features import LogMel, log_mel
 from dance.network import Network
@@ -97,12 +98,23 @@ def test_votes(benchmark: BenchmarkFixture, network: Network, rate: int, frames:
 
 def test_expectation(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:
     """Activations, weighed by what repeats."""
+    weigh(benchmark, Expectation(network.spec), network, rate, frames)
+
+
+def test_evidence(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:
+    """Activations, weighed by whether drums were heard at all."""
+    weigh(benchmark, Evidence(network.spec), network, rate, frames)
+
+
+def weigh(
+    benchmark: BenchmarkFixture, weighing: Expectation | Evidence, network: Network, rate: int, frames: np.ndarray
+) -> None:
+    """Time a weighing of what the network says of frames."""
     network.reset()
     activations = [network.step(frame)[0].copy() for frame in frames]
     out = np.empty_like(activations[0])
-    expectation = Expectation(network.spec)
     hop = round(network.spec.features.hop_seconds * rate)
-    measure(benchmark, lambda onset: expectation.process(onset, out), activations, rate, hop)
+    measure(benchmark, lambda onset: weighing.process(onset, out), activations, rate, hop)
 
 
 def test_peak_picker(benchmark: BenchmarkFixture, network: Network, rate: int, frames: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """What the song has said so far about activations: the weighing between network and peak picking.
 
-Arrays are float32. Nothing is allocated after construction, and no kernel needs the GIL. `dance.votes` and
-`dance.expectation` make these classes from a spec.
+Arrays are float32. Nothing is allocated after construction, and no kernel needs the GIL. `dance.votes`,
+`dance.expectation` and `dance.evidence` make these classes from a spec.
 
 Contents
 --------
@@ -9,6 +9,8 @@ Votes
     Activations weighed by what hits that sounded alike were taken for.
 Expectation
     Activations weighed by what repeats: where a hit surprises, it needs more proof.
+Evidence
+    Activations weighed by how surely drums were heard at all.
 """
 
 import numpy as np
@@ -27,7 +29,7 @@ cdef enum:
     LANES = 4  # floats of one SSE or NEON register
 
 
-# --- What both share ---
+# --- What they share ---
 
 
 cdef int check_weighing(const float[:, ::1] source, const float[:, ::1] target, Py_ssize_t labels) except -1:
@@ -54,16 +56,7 @@ cdef inline void accumulate(
         sums[j] += factor * values[j]
 
 
-# --- Votes ---
-
-
-cdef enum:
-    BLOCKS = 20  # steps in which the mean forgets
-
-FAINTEST = 0.018  # activation from which something may be a hit: log-odds of -4
-cdef float FAINT_HIT = FAINTEST
-cdef float OUTSPOKEN = 3.0  # log-odds beyond which a vote counts no more
-cdef float WITHDRAWN = 1e-6  # keeps a timbre equal to the mean from being divided by nothing
+cdef float OUTSPOKEN = 3.0  # log-odds beyond which an activation counts no more
 
 
 cdef inline float log_odds(float activation) noexcept nogil:
@@ -75,6 +68,59 @@ cdef inline float log_odds(float activation) noexcept nogil:
         return OUTSPOKEN
     odds = logf(activation / (1 - activation))
     return max(-OUTSPOKEN, min(OUTSPOKEN, odds))
+
+
+cdef class Weighing:
+    """Activations in, activations out."""
+
+    cdef readonly Py_ssize_t labels
+    cdef float strength
+
+    def process(self, activations, out):
+        """Weigh frame by frame.
+
+        Parameters
+        ----------
+        activations : float32 [frames, labels]
+            Contiguous; 0 to 1.
+        out : float32 [at least frames, labels]
+            Contiguous; may be `activations`.
+
+        Raises
+        ------
+        TypeError
+            If an array is of another type or not contiguous; nothing is converted silently.
+        ValueError
+            If `out` is too small or the number of labels is wrong.
+        """
+        cdef const float[:, ::1] source
+        cdef float[:, ::1] target
+        cdef Py_ssize_t frame
+        try:
+            source = activations
+            target = out
+        except (ValueError, BufferError) as error:
+            raise TypeError(f"need contiguous arrays, float32 [frames, labels]: {error}") from None
+        check_weighing(source, target, self.labels)
+        if self.strength == 0:
+            pass_on(source, target)
+            return
+        for frame in range(source.shape[0]):
+            self._step(&source[frame, 0], &target[frame, 0])
+
+    cdef void _step(self, const float* activation, float* out) noexcept nogil:
+        pass
+
+
+# --- Votes ---
+
+
+cdef enum:
+    BLOCKS = 20  # steps in which the mean forgets
+
+FAINTEST = 0.018  # activation from which something may be a hit: log-odds of -4
+cdef float FAINT_HIT = FAINTEST
+cdef float WITHDRAWN = 1e-6  # keeps a timbre equal to the mean from being divided by nothing
 
 
 cdef class Votes:
@@ -305,7 +351,7 @@ cdef inline float compare(
     return max(max(a, b), max(c, d))
 
 
-cdef class Expectation:
+cdef class Expectation(Weighing):
     """Activations in, activations out: a hit that surprises where music repeats itself is less probable.
 
     The activations of late are correlated with those of each lag before; what followed then is expected now, the lags
@@ -327,9 +373,8 @@ cdef class Expectation:
         Weight of a lag is exp(sharpness * similarity).
     """
 
-    cdef readonly Py_ssize_t labels
     cdef Py_ssize_t longest, lags, capacity, filled
-    cdef float strength, share, mean_share, sharpness, power
+    cdef float share, mean_share, sharpness, power
     cdef float[:, ::1] recent, keys, values
     cdef float[::1] means, scales, products, correlation, similarity, expected, nothing
 
@@ -386,38 +431,6 @@ cdef class Expectation:
             return
         for frame in range(min(frames, self.longest)):
             self._remember(&self.nothing[0])
-
-    def process(self, activations, out):
-        """Weigh frame by frame.
-
-        Parameters
-        ----------
-        activations : float32 [frames, labels]
-            Contiguous; 0 to 1.
-        out : float32 [at least frames, labels]
-            Contiguous; may be `activations`.
-
-        Raises
-        ------
-        TypeError
-            If an array is of another type or not contiguous; nothing is converted silently.
-        ValueError
-            If `out` is too small or the number of labels is wrong.
-        """
-        cdef const float[:, ::1] source
-        cdef float[:, ::1] target
-        cdef Py_ssize_t frame
-        try:
-            source = activations
-            target = out
-        except (ValueError, BufferError) as error:
-            raise TypeError(f"need contiguous arrays, float32 [frames, labels]: {error}") from None
-        check_weighing(source, target, self.labels)
-        if self.strength == 0:
-            pass_on(source, target)
-            return
-        for frame in range(source.shape[0]):
-            self._step(&source[frame, 0], &target[frame, 0])
 
     cdef void _step(self, const float* activation, float* out) noexcept nogil:
         cdef Py_ssize_t label
@@ -483,3 +496,97 @@ cdef class Expectation:
         for label in range(self.labels):
             self.expected[label] /= total
         return max(best, DOUBT)
+
+
+# --- Evidence ---
+
+
+cdef enum:
+    APART = 5  # frames without a hit after which the next one testifies for itself
+
+cdef float REFUTED = -1.0  # evidence below which nothing is doubted more
+cdef float PROVEN = 1.0  # and from which nothing is doubted
+
+
+cdef class Evidence(Weighing):
+    """Activations in, activations out: while no drum was heard for sure, a hit needs more proof.
+
+    Each hit testifies for or against drums, as in a sequential probability ratio test (Wald 1945) that is kept within
+    bounds (Page 1954): ``log-odds - neutral``, of the highest activation of any label, is added to what the hits before
+    it have said, which fades, and stays between -1 and `most`. Log-odds of all activations fall by
+    ``strength * (1 - evidence)``; from an evidence of 1 on they stay as they are.
+
+    Parameters
+    ----------
+    labels : int
+    strength : float
+        In logits, while nothing was said; 0 changes nothing.
+    neutral : float
+        Log-odds of a hit that says nothing.
+    least : float
+        Log-odds from which an activation is a hit that testifies, be it against.
+    most : float
+        Bound of the evidence, at least 1.
+    fade_frames : float
+        Time constant of forgetting.
+    """
+
+    cdef float neutral, least, most, keep, before, strongest
+    cdef Py_ssize_t quiet
+
+    def __cinit__(
+        self,
+        Py_ssize_t labels,
+        double strength,
+        double neutral,
+        double least,
+        double most,
+        double fade_frames,
+    ):
+        if labels < 1 or not most >= PROVEN or not fade_frames > 0:
+            raise ValueError(f"need a label, a bound of at least {PROVEN:g} and a time above 0")
+        self.labels = labels
+        self.strength = strength
+        self.neutral = neutral
+        self.least = least
+        self.most = most
+        self.keep = expf(-1 / fade_frames)
+        self.reset()
+
+    def reset(self):
+        """Begin a new stream: nothing was heard before."""
+        self.before = 0
+        self.quiet = APART
+
+    def skip(self, long long frames):
+        """Pass over lost frames: what was said fades."""
+        if frames < 0:
+            raise ValueError("frames must not be negative")
+        self.before = self._evidence() * self.keep ** frames
+        self.quiet = APART
+
+    cdef void _step(self, const float* activation, float* out) noexcept nogil:
+        cdef Py_ssize_t label
+        cdef float odds, highest = 0, doubt
+        for label in range(self.labels):
+            highest = max(highest, activation[label])
+        odds = log_odds(highest)
+        self.before *= self.keep
+        if odds >= self.least:
+            self.strongest = odds if self.quiet >= APART else max(self.strongest, odds)
+            self.quiet = 0
+        elif self.quiet < APART:
+            self.quiet += 1
+            if self.quiet == APART:  # the hit is over
+                self.before = self._heard()
+        doubt = expf(self.strength * max(0, PROVEN - self._evidence()))
+        for label in range(self.labels):
+            out[label] = activation[label] / (activation[label] + (1 - activation[label]) * doubt)
+
+    cdef float _evidence(self) noexcept nogil:
+        """Return what all hits have said, the present one so far."""
+        return self._heard() if self.quiet < APART else self.before
+
+    cdef float _heard(self) noexcept nogil:
+        """Return the evidence with that of the present hit."""
+        return max(REFUTED, min(self.most, self.before + self.strongest - self.neutral))

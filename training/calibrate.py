@@ -5,8 +5,9 @@ the model is judged on; then the median distance from attack to report, so that 
 audible attack. Mixes whose drums lie deeper than --balance dB below the music are left out, and so are hits that
 drown in other drums (`labelgen.prominence`): both would pull thresholds down.
 
-With --votes and --expectation, activations are weighed by hits that sounded alike (`dance.votes`) and by what repeats
-(`dance.expectation`) from then on, and thresholds are chosen for that.
+With --votes, --expectation and --evidence, activations are weighed by hits that sounded alike (`dance.votes`), by what
+repeats (`dance.expectation`) and by whether drums were heard at all (`dance.evidence`) from then on, and thresholds are
+chosen for that.
 """
 
 import argparse
@@ -193,6 +194,8 @@ def parser() -> argparse.ArgumentParser:
         help="how much what repeats weighs, 0: nothing (default: as the model has it)")  # fmt: skip
     add("--votes", type=float, metavar="0..1",
         help="how much hits that sound alike weigh, 0: nothing (default: as the model has it)")  # fmt: skip
+    add("--evidence", type=float, metavar="LOGITS",
+        help="how much hits are doubted until drums are proved, 0: nothing (default: as the model has it)")  # fmt: skip
     add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
     add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
     return result
@@ -204,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         network = Network(args.model)
         given = network.spec
-        for name in ("expectation", "votes"):
+        for name in ("expectation", "votes", "evidence"):
             if (value := getattr(args, name)) is not None:
                 given = replace(given, **{name: value})
         if given.votes and not network.timbre.size:

@@ -1,4 +1,4 @@
-"""What the song has said so far about an onset activation: hits that sounded alike, then what repeats.
+"""What the song has said so far about an onset activation: by hits that sounded alike, what repeats, what was sure.
 
 Contents
 --------
@@ -8,6 +8,7 @@ Context, weighed
 import numpy as np
 from numpy.typing import NDArray
 
+from .evidence import Evidence
 from .expectation import Expectation
 from .spec import ModelSpec
 from .votes import Votes
@@ -21,7 +22,7 @@ class Context:
     Parameters
     ----------
     spec : ModelSpec
-        Its `votes` and `expectation` say how much.
+        Its `votes`, `expectation` and `evidence` say how much.
     size : int
         Dimensions of a timbre, 0 where the model tells none.
     """
@@ -29,21 +30,25 @@ class Context:
     def __init__(self, spec: ModelSpec, size: int) -> None:
         self._votes = Votes(spec, size)
         self._expectation = Expectation(spec)
+        self._evidence = Evidence(spec)
 
     def process(self, onsets: F32, timbres: F32) -> None:
         """Weigh activations [frames, labels] in place, given the timbres [frames, size]."""
         self._votes.process(onsets, timbres, onsets)
         self._expectation.process(onsets, onsets)
+        self._evidence.process(onsets, onsets)
 
     def skip(self, frames: int) -> None:
         """Pass over lost frames."""
         self._votes.skip(frames)
         self._expectation.skip(frames)
+        self._evidence.skip(frames)
 
     def reset(self) -> None:
         """Begin a new stream: nothing was heard before."""
         self._votes.reset()
         self._expectation.reset()
+        self._evidence.reset()
 
 
 def weighed(spec: ModelSpec, onsets: F32, timbres: F32 | None = None) -> F32:

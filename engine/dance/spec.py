@@ -95,6 +95,9 @@ class ModelSpec:
     votes : float
         How far log-odds of an activation move towards those of hits that sounded alike (`dance.votes`), at most 1;
         0: not at all, as in files that do not say.
+    evidence : float
+        How far log-odds of activations fall while nothing has proved that there are drums (`dance.evidence`); 0: not
+        at all, as in files that do not say.
     """
 
     name: str
@@ -109,6 +112,7 @@ class ModelSpec:
     presence_seconds: float = 0.15
     expectation: float = 0.0
     votes: float = 0.0
+    evidence: float = 0.0
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -125,8 +129,9 @@ class ModelSpec:
             raise SpecError("sample_rates must be given, each at least twice f_max")
         if self.presence_seconds <= 0 or self.maximum_seconds < 0:
             raise SpecError("presence_seconds must be positive and maximum_seconds not negative")
-        if not 0 <= self.expectation < math.inf:
-            raise SpecError("expectation must not be negative")
+        for name in ("expectation", "evidence"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SpecError(f"{name} must not be negative")
         if not 0 <= self.votes <= 1:
             raise SpecError("votes must lie between 0 and 1")
 
@@ -149,7 +154,7 @@ class ModelSpec:
             raise SpecError(f"the model's description is not JSON: {error}") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise SpecError(f"the model's description is not of format {FORMAT}; export it again")
-        for name in ("expectation", "votes"):  # models of before they were known
+        for name in ("expectation", "votes", "evidence"):  # models of before they were known
             values.setdefault(name, 0.0)
         features = values.pop("features", None)
         try:

@@ -15,9 +15,9 @@ def test_json_round_trip():
     assert ModelSpec.from_json(spec.to_json()) == spec
 
 
-def test_files_that_do_not_name_expectation_and_votes_have_none():
-    values = json.loads(replace(SPEC, expectation=2.0, votes=0.5).to_json())
-    del values["expectation"], values["votes"]
+def test_files_that_do_not_name_expectation_votes_and_evidence_have_none():
+    values = json.loads(replace(SPEC, expectation=2.0, votes=0.5, evidence=1.0).to_json())
+    del values["expectation"], values["votes"], values["evidence"]
     assert ModelSpec.from_json(json.dumps(values)) == SPEC
 
 
@@ -59,6 +59,7 @@ def test_unknown_json(text):
         {"maximum_seconds": -1.0},
         {"expectation": -1.0},
         {"expectation": float("inf")},
+        {"evidence": -1.0},
         {"votes": -0.1},
         {"votes": 1.1},
     ],

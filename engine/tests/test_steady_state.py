@@ -111,6 +111,10 @@ def block(number):
         expectation.skip(2)
 """
 
+EVIDENCE = EXPECTATION.replace("expectation", "evidence").replace(
+    "Expectation(5, 2.0, 20, 800, 300, 500, 20)", "Evidence(5, 0.75, -0.25, -1.35, 6.0, 2000.0)"
+)
+
 TCN = """
 from dance.detector import RELEASED
 from dance.network import Network
@@ -166,6 +170,7 @@ COMPILED = {
     "TCN": TCN,
     "Votes": VOTES,
     "Expectation": EXPECTATION,
+    "Evidence": EVIDENCE,
     "PeakPicker": PEAK_PICKER,
     "Ring": RING,
 }

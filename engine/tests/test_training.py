@@ -82,9 +82,10 @@ def surveyed(model, run, chunks):
 def test_calibration_hears_what_the_engine_decides_on(model, surveyed, chunks, tmp_path, capsys):
     path = tmp_path / "weighing.onnx"
     arguments = [str(surveyed), str(chunks), "--out", str(path), "--expectation", "2", "--votes", "0.6"]
-    assert calibrate.main(arguments) == 0
+    assert calibrate.main([*arguments, "--evidence", "1.5"]) == 0
     detector = Detector.load(path, sample_rate=44100)
     assert (Network(surveyed).spec.expectation, detector.spec.expectation, detector.spec.votes) == (0, 2, 0.6)
+    assert (Network(surveyed).spec.evidence, detector.spec.evidence) == (0, 1.5)
     seen = []
     detector.observer = lambda frame, features, onsets: seen.append(onsets.copy())
     first = sorted(Manifest(chunks).chunks(), key=lambda c: c.name)[0]
