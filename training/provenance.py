@@ -34,7 +34,7 @@ def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
     sounds: dict[str, int] = defaultdict(int)
     own: dict[str, set[str]] = defaultdict(set)  # what chunks say themselves, where no manifest knows their source
     for chunk in chunks:
-        own[chunk.source] |= {chunk.licence} - {""}
+        own[chunk.source] |= set(chunk.licence.split("; ")) - {""}
         hours[chunk.source, chunk.method] += chunk.seconds / 3600
         kit = chunk.details.get("kit") or {}
         for source in {*kit.values(), *chunk.details.get("sounds", ()), *chunk.details.get("soundfonts", ())}:

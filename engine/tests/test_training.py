@@ -17,7 +17,7 @@ lightning = pytest.importorskip("lightning")
 
 from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels, write_labels  # noqa: E402
 from models.restored import restored  # noqa: E402
-from training import average, calibrate, dataset, evaluate, export, restore, survey, train  # noqa: E402
+from training import average, calibrate, dataset, evaluate, export, provenance, restore, survey, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.dataset import Batches, load_features  # noqa: E402
 from training.loss import DrumLoss, asked, targets  # noqa: E402
@@ -621,3 +621,10 @@ def test_bfloat16_only_where_the_machine_computes_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert precision("auto") == "bf16-mixed" and precision("cpu") == "32-true"
+
+
+def test_licences_of_many_chunks_are_named_once_each():
+    chunks = [
+        Chunk(f"c{k}", "u", "songs", "s", licence, "midi", 1.0, 400.0) for k, licence in enumerate(("A; B", "B; C"))
+    ]
+    assert "| songs | midi | 0.22 | A, B, C |" in provenance.tables(chunks, {}).splitlines()
