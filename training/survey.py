@@ -104,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n"
         "  python training/survey.py trained.ckpt data/chunks/songs --out surveyed.ckpt\n"
         "  python training/export.py surveyed.ckpt --out mine.onnx\n"
-        "  python training/calibrate.py mine.onnx data/chunks/songs --votes 0.8 --expectation 2\n",
+        "  python training/calibrate.py mine.onnx data/chunks/songs --votes 0.8 --expectation 2 --evidence 0.5\n",
     )
     add = result.add_argument
     add("checkpoint", type=Path, metavar="CKPT", help="weights of a TCN, written by training/train.py or export.py")

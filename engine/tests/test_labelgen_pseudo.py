@@ -15,7 +15,7 @@ from dance.network import Network
 from dance.spec import FeatureSpec
 from labelgen import pseudo
 from labelgen.audio import RATE
-from labelgen.chunks import DOUBTED, Manifest, read_labels
+from labelgen.chunks import DOUBTED, Manifest, layered, read_labels
 from training.dataset import UNKNOWN, chunk_features
 from training.score import Count, match
 
@@ -56,7 +56,9 @@ def test_what_is_doubted_is_passed_over_by_training(heard):
     assert doubted
     assert all(x.prominence == math.inf for x in labels if x not in doubted)
     features = chunk_features(heard, chunk, FeatureSpec(), LABELS)
-    for label in doubted:
+    for label in layered(labels):
+        if label not in doubted:
+            continue  # sure, or one hit with what is
         frame = int(label.time / FeatureSpec().hop_seconds)
         assert features.prominence[frame, LABELS.index(label.label)] == UNKNOWN
     assert (features.prominence[:, LABELS.index("cymbal")] == UNKNOWN).all()

@@ -53,7 +53,7 @@ def test_it_is_still_while_music_is_held(model_path, kind):
 
 def test_held_music_does_not_strike_again_what_was_struck(model_path):
     detector = Detector.load(model_path, sample_rate=RATE)
-    music = held("organ", 14.0)
+    music = 0.1 * held("organ", 14.0)  # soft enough for drums made by rule to be heard
     struck = stage.drums(2.0)
     music[3 * RATE : 3 * RATE + len(struck)] += struck
     seen, hits = looked_at(detector, music)
