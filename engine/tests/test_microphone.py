@@ -117,8 +117,8 @@ def agreement(heard: list[Hit], true: list[Hit], tolerance: float) -> tuple[floa
             theirs = [hit.time for hit in true if hit.label == label]
             yield from (ours[j] - theirs[i] for i, j in match(theirs, ours, tolerance))
 
-    # The first guess lets the first events meet; the median of the pairs refines it.
-    guesses = [hit.time - true[0].time for hit in heard[:5]]
+    # The first guess lets two of the first events meet, either of which may miss a doubtful one; the median refines it.
+    guesses = [ours.time - theirs.time for ours in heard[:5] for theirs in true[:5]]
     guess = max(guesses, key=lambda guess: len(list(pairs(guess, tolerance))))
     offset = guess + float(np.median(list(pairs(guess, 2 * tolerance))))
     return 2 * len(list(pairs(offset, tolerance))) / (len(heard) + len(true)), offset
