@@ -10,7 +10,7 @@ VOICE, LEVEL_DB, voice_of, one_shot, KitLibrary, Kit
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,11 +21,12 @@ import numpy.typing as npt
 import soundfile as sf
 import soxr
 
-from labelgen.drum_machine import make_machine
 from labelgen.material import Item
 from labelgen.percussion import make_percussion
 
 Audio = npt.NDArray[np.float32]
+Maker = Callable[[int, np.random.Generator], dict[str, list[Audio]]]
+"""Makes sounds by rule for a sample rate, by voice or voice and note as `Kit.sounds` has them."""
 
 VOICE: dict[int, str] = {
     **dict.fromkeys((35, 36), "kick"),
@@ -58,7 +59,7 @@ LEVEL_DB = {  # usual peak levels in a drum mix, relative to the kick
     "perc": -8.0,
 }
 TOM_SEMITONES = {41: -5, 43: -3, 45: -1, 47: 1, 48: 3, 50: 5}
-MACHINE_SHARE = 0.8  # of the voices of a drum machine's kit; sampled sounds are laid between them
+MADE_SHARE = 0.8  # of the voices of a kit made by rule; sampled sounds are laid between them
 BY_RULE = "made by rule"  # the source of sounds that nobody recorded
 FAINT, LOUD = 0.03, 0.1  # of the peak: there a sound begins, and there it is heard over others
 FAINT_SECONDS = 0.01
@@ -102,6 +103,11 @@ def _weights(counts: list[int]) -> npt.NDArray[np.float64]:
     """Return probabilities of brands: many files are recordings of a real kit, one each a drum machine's."""
     weights = np.array(counts, float) ** 0.7
     return weights / weights.sum()
+
+
+def _of(voice: str, sounds: Iterable[str]) -> list[str]:
+    """Return the keys of a voice, by note or not."""
+    return [key for key in sounds if key.split("/")[0] == voice]
 
 
 @dataclass(frozen=True)
@@ -213,13 +219,13 @@ class KitLibrary:
         rng: np.random.Generator,
         notes: Collection[int] = range(27, 88),
         made_percussion: bool = False,
-        machine: bool = False,
+        made_by: Maker | None = None,
     ) -> Kit:
         """Draw a kit: half of the time one brand completed by others, else every voice for itself.
 
         Only `notes` are given toms and percussion of their own. With `made_percussion` side-stick, wood,
-        tambourine and shakers are made by rule (`labelgen.percussion`); with `machine` most voices are those of a
-        drum machine made by rule (`labelgen.drum_machine`).
+        tambourine and shakers are made by rule (`labelgen.percussion`); with `made_by` most voices are made by it
+        (`labelgen.drum_machine.make_machine`, `labelgen.acoustic_kit.make_acoustic`).
         """
         home = str(rng.choice(self._brands, p=self._share)) if rng.random() < 0.5 else ""
         sounds: dict[str, list[Audio]] = {}
@@ -243,10 +249,11 @@ class KitLibrary:
 
         for voice in LEVEL_DB:
             put(voice, voice, float(rng.uniform(-2, 2)))
-        if machine:
-            for voice, made in make_machine(self.sample_rate, rng).items():
-                if rng.random() < MACHINE_SHARE:
-                    sounds[voice], sources[voice] = made, BY_RULE
+        made = made_by(self.sample_rate, rng) if made_by else {}
+        voices = dict.fromkeys(key.split("/")[0] for key in made)
+        made = {key: made[key] for voice in voices if rng.random() < MADE_SHARE for key in _of(voice, made)}
+        sounds |= {key: made[key] for key in made if "/" not in key}
+        sources |= {key: BY_RULE for key in made if "/" not in key}
         if rng.random() < 0.25:  # layered kicks and snares are common on records
             layer("kick", "kick")
             layer("snare", "snare")
@@ -260,6 +267,8 @@ class KitLibrary:
             if "tom" in sounds and note in notes:
                 ratio = 2 ** (semitones / 12)
                 sounds[f"tom/{note}"] = [self._pitched(sound, ratio) for sound in sounds["tom"]]
+        sounds |= {key: made[key] for key in made if "/" in key}
+        sources |= {key: BY_RULE for key in made if "/" in key}
         if made_percussion:
             percussion = make_percussion(self.sample_rate, rng)
             sounds |= percussion

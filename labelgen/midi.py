@@ -19,12 +19,14 @@ import numpy as np
 import pretty_midi
 
 from dance.labels import GENERAL_MIDI, OTHER
+from labelgen.acoustic_kit import make_acoustic
 from labelgen.arrange import add_percussion, arrange
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.drum_machine import make_machine
 from labelgen.effects import backing_bus, drum_bus, mix
 from labelgen.files import find_files, regular_file
 from labelgen.guitars import play
-from labelgen.kits import Hit, KitLibrary, voice_of
+from labelgen.kits import Hit, KitLibrary, Maker, voice_of
 from labelgen.material import Item, read_manifest
 from labelgen.prominence import prominence
 from labelgen.synth import Audio, SoundFont
@@ -61,6 +63,7 @@ class Options:
     drumless: bool
     percussion: float
     machines: float
+    acoustic: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,15 @@ class Renderer:
                 return font
         raise ValueError("no soundfont with the instruments that the song needs")
 
+    def _maker(self, rng: np.random.Generator) -> Maker | None:
+        """Draw what makes most of a kit by rule, if anything does."""
+        options = self.options
+        if options.machines and rng.random() < options.machines:
+            return make_machine
+        if options.acoustic and rng.random() < options.acoustic:
+            return make_acoustic
+        return None
+
     def render(self, song: Song) -> list[Chunk]:
         """Render one song to chunks; ValueError says why one gives none."""
         options = self.options
@@ -119,8 +131,7 @@ class Renderer:
         starts = self._starts(hits[0].time, end, rng)
         kit = preset = None
         if self.kits and rng.random() >= options.soundfont_drums:
-            machine = bool(options.machines and rng.random() < options.machines)
-            kit = self.kits.draw(rng, made_percussion=made, machine=machine)
+            kit = self.kits.draw(rng, made_percussion=made, made_by=self._maker(rng))
         drum_font = None if kit else self.font(rng, melodic=False)
         if drum_font:
             preset = drum_font.drum_presets[int(rng.integers(len(drum_font.drum_presets)))]
@@ -365,6 +376,8 @@ def parser() -> argparse.ArgumentParser:
         "tambourines, which are no drum that is reported, some made by rule (default: %(default)s)")  # fmt: skip
     add("--machines", type=float, default=0.0, metavar="P", help="share of kits that are drum machines made by rule "
         "(default: %(default)s)")  # fmt: skip
+    add("--acoustic", type=float, default=0.0, metavar="P", help="share of the other kits that are acoustic and made "
+        "by rule (default: %(default)s)")  # fmt: skip
     add("--variants", type=positive(int), default=1, help="renderings of each song (default: %(default)s)")
     add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
     add("--chunks", type=positive(int), default=4, help="most chunks for a song and variant (default: %(default)s)")
@@ -419,6 +432,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.drumless,
         args.percussion,
         args.machines,
+        args.acoustic,
     )
     songs = find_songs(args.inputs, items, args.split, args.variants)
     return run_command(args, _render, songs, _setup, (options,), total)

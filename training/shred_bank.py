@@ -20,12 +20,11 @@ import numpy.typing as npt
 import soxr
 
 from dance.labels import GENERAL_MIDI, LABELS, OTHER
-from labelgen.drum_machine import make_machine
 from labelgen.kits import LEVEL_DB, one_shot, voice_of
 from labelgen.material import Item
 from labelgen.percussion import make_percussion
 from labelgen.shreds import RATE, ShredSpec, as_images, find_shreds, gap_features
-from training.shred_data import ABSENT, LAYERS
+from training.shred_data import ABSENT, LAYERS, MAKERS
 
 F32 = npt.NDArray[np.float32]
 
@@ -54,14 +53,15 @@ def make_bank(
     spec : ShredSpec
     seed : int
     machines : int
-        Kits made by rule (`labelgen.drum_machine`, `labelgen.percussion`) to take as well.
+        Kits made by rule (`labelgen.drum_machine`, `labelgen.acoustic_kit`, `labelgen.percussion`) to take as well.
     """
     rng = np.random.default_rng([seed, 2])
     long = replace(spec, after=TAIL)
     sources = sorted({item.source for item in items})
     sounds = [(item.cls, sources.index(item.source), one_shot(item.path, RATE)) for item in items]
-    for kit in range(len(sources), len(sources) + machines):
-        made = make_machine(RATE, rng) | make_percussion(RATE, rng)
+    for number in range(machines):
+        made = MAKERS[number % len(MAKERS)](RATE, rng) | make_percussion(RATE, rng)
+        kit = len(sources) + number
         sounds += [(key.split("/")[0], kit, sound) for key, choices in made.items() for sound in choices[:1]]
     frames, voices, kits = [], [], []
     for voice, kit, whole in sounds:

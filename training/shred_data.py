@@ -27,7 +27,9 @@ from pedalboard import Distortion, HighpassFilter, HighShelfFilter, LowpassFilte
 from scipy.signal import butter, istft, lfilter, sosfilt, stft
 
 from dance.labels import GENERAL_MIDI, LABELS, ONE_SHOT, OTHER
+from labelgen.acoustic_kit import make_acoustic
 from labelgen.chunks import Chunk, Label, Manifest, read_labels
+from labelgen.drum_machine import make_machine
 from labelgen.effects import drum_bus, rms_db
 from labelgen.kits import LEVEL_DB, Hit, Kit, KitLibrary, one_shot, voice_of
 from labelgen.material import Item
@@ -77,7 +79,8 @@ LAYERS: tuple[tuple[float, tuple[int, ...]], ...] = (
 )
 """How often which notes of the General MIDI drum channel sound at once in a passage."""
 ABSENT = {"hihat": 0.35, "kick": 0.1}  # share of passages that lack a label; of the others 0.2
-MADE = 0.15  # share of varied passages with a drum machine, or with percussion, made by rule
+MADE, MADE_PERCUSSION = 0.3, 0.15  # shares of varied passages with a kit, and with percussion, made by rule
+MAKERS = (make_machine, make_acoustic)
 AUDIBLE = 3  # bands that a hit has to raise
 SPREAD = 0.004  # seconds by which layered hits miss each other
 
@@ -255,10 +258,12 @@ def passage(
     # no track uses everything, and a track without hats must not grow them
     absent = {label for label in LABELS if rng.random() < ABSENT.get(label, 0.2)}
     shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in layers]
-    made = {"machine": rng.random() < MADE, "made_percussion": rng.random() < MADE} if varied else {}
-    kit = library.draw(rng, sorted({note for _, notes in layers for note in notes}), **made)
+    notes = sorted({note for _, notes in layers for note in notes})
     if varied:
-        kit = vary(kit, rng)
+        maker = MAKERS[int(rng.integers(len(MAKERS)))] if rng.random() < MADE else None
+        kit = vary(library.draw(rng, notes, made_percussion=rng.random() < MADE_PERCUSSION, made_by=maker), rng)
+    else:
+        kit = library.draw(rng, notes)
     # a run of gaps keeps the tempo of its performance
     start = int(rng.integers(max(1, len(gaps) - hits)))
     times = 0.2 + np.cumsum(np.resize(gaps[start : start + hits], hits))

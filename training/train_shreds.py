@@ -50,7 +50,7 @@ EXAM = 0  # seed of the exam, the same for all classifiers
 MOVES = (-1, 1)  # bands by which `augment` moves shreds up: about a semitone
 VIEWS = (0, *MOVES)  # in use each shred is heard at the pitches that were taught, and the mean counts
 SINGLES, VARIED = 0.45, 0.7  # shares of passages: one drum at a time; bent sounds
-MACHINES = 16  # kits made by rule, besides those of the sample packs
+MACHINES = 80  # kits made by rule, besides those of the sample packs
 PARITY = 1e-4  # largest difference between torch and the exported file
 
 
@@ -499,6 +499,7 @@ def parser() -> argparse.ArgumentParser:
     add("--jobs", type=positive(int), default=os.cpu_count() or 1, help="processes (default: %(default)s)")
     add("--rate", type=float, default=3e-3, help="highest learning rate (default: %(default)s)")
     add("--init", type=Path, metavar="ONNX", help="go on from the networks of this classifier; a lower --rate suits it")
+    add("--keep", action="store_true", help="the networks of --init answer together with those that went on from them")
     add("--context", type=int, default=ShredConfig.context, help="width of the layer over neighbouring shreds, "
         "0 for none (default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
@@ -513,6 +514,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     spec = ShredSpec()
     try:
+        if args.keep and not args.init:
+            raise ValueError("--keep: no --init whose networks could be kept")
         material = find_material(
             args.oneshots, args.split, args.chunks, args.music, args.limit, args.seed, args.without
         )
@@ -535,6 +538,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
         spread(train, runs, min(args.jobs, args.nets), "networks")
         nets = [trained(run) for run in runs]
+        if args.keep:
+            nets += read_networks(args.init, config)
 
         played = [folder / f"{chunk.name}.tsv" for folder, chunk in material.chunks]
         exam = Exam(whole_kits(unseen.oneshots), gaps_between(args.validate), played, material.music, EXAM, spec)
@@ -547,8 +552,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts = [label_counts(*chunk, ShredClassifier(args.out)) for chunk in unseen.chunks]
         figures = report(exam, table(answers, spec.labels), counts, spec)
         figures += f"\n\n{args.passages} passages and {len(material.chunks)} chunks, "
-        figures += f"{args.nets} networks of {args.steps} steps"
-        figures += ", on top of an earlier release." if args.init else "."
+        origin = ", on top of an earlier release" if args.init else ""
+        kept = ", whose networks answer with them" if args.keep else ""
+        figures += f"{args.nets} networks of {args.steps} steps{origin}{kept}."
         about = card(material, spec, figures, [*args.oneshots, *args.licences])
         if args.init:
             about += "\n## Learned from before that\n" + learned(args.init.with_suffix(".md"))

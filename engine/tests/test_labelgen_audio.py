@@ -25,6 +25,7 @@ from labelgen.chunks import Label, Manifest, read_labels
 from labelgen.material import Item, read_manifest
 from training import shred_bank, shred_data, shred_exam, train_shreds
 from training.score import Count, match
+from training.shred_resume import read_networks
 
 RATE = studio.RATE
 SHARED = Path(os.environ.get("DANCE_SHARED", Path(__file__).parents[3] / "shared"))
@@ -48,22 +49,29 @@ def chunks(tmp_path_factory):
     return studio.chunk_set(tmp_path_factory.mktemp("material") / "set", 4)
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory, chunks):
-    """Train one by the command line, on the spot; a narrow one, for which few steps are short ones, too."""
+@dataclass(frozen=True)
+class Narrow(train_shreds.ShredConfig):
+    """A network for which few steps are short ones, too."""
 
-    @dataclass(frozen=True)
-    class Narrow(train_shreds.ShredConfig):
-        channels: tuple[int, int, int, int] = (12, 24, 24, 48)
+    channels: tuple[int, int, int, int] = (12, 24, 24, 48)
 
-    folder = tmp_path_factory.mktemp("classifier")
-    shots = studio.one_shots(folder / "shots")
-    arguments = ["--oneshots", shots, "--chunks", chunks, "--music", chunks, "--validate", chunks]
-    arguments += ["--passages", 12, "--unseen", 3, "--steps", 120, "--nets", 1, "--jobs", 1]
-    arguments += ["--out", folder / "s.onnx", "--cache", folder / "cache"]
+
+def learn(folder, chunks, *extra):
+    """Train narrow networks by the command line, on the spot."""
+    arguments = ["--oneshots", folder / "shots" / "manifest.csv", "--chunks", chunks, "--music", chunks]
+    arguments += ["--validate", chunks, "--passages", 12, "--unseen", 3, "--nets", 1, "--jobs", 1]
+    arguments += ["--cache", folder / "cache", *extra]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_shreds, "ShredConfig", Narrow)
+        patch.setattr(train_shreds, "MACHINES", 2)
         assert train_shreds.main([str(x) for x in arguments]) == 0
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory, chunks):
+    folder = tmp_path_factory.mktemp("classifier")
+    studio.one_shots(folder / "shots")
+    learn(folder, chunks, "--steps", 120, "--out", folder / "s.onnx")
     return folder / "s.onnx"
 
 
@@ -538,6 +546,17 @@ def test_wrong_options_give_a_line_and_code_2(chunks, classifier, separator, tmp
         run(tmp_path / "out", song, "--longest", "0")
     assert train_shreds.main(["--oneshots", "nowhere.csv", "--chunks", "x", "--validate", "x"]) == 2
     assert "nowhere.csv" in capsys.readouterr().err
+
+
+def test_networks_that_are_kept_answer_with_those_that_went_on_from_them(chunks, classifier, tmp_path, capsys):
+    learn(classifier.parent, chunks, "--steps", 2, "--init", classifier, "--keep", "--out", tmp_path / "both.onnx")
+    assert "whose networks answer with them" in (tmp_path / "both.md").read_text()
+    (old,) = read_networks(classifier, Narrow())
+    new, kept = (net.alone.weight for net in read_networks(tmp_path / "both.onnx", Narrow()))
+    assert torch.equal(kept, old.alone.weight) and not torch.equal(new, kept)
+    arguments = ["--oneshots", "nowhere.csv", "--chunks", str(chunks), "--validate", str(chunks), "--keep"]
+    assert train_shreds.main(arguments) == 2
+    assert "--init" in capsys.readouterr().err
 
 
 def test_bleed_table(chunks, classifier, capsys):

@@ -13,7 +13,7 @@ pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportEr
 from labelgen import drumless, midi, patterns
 from labelgen.arrange import arrange
 from labelgen.chunks import Manifest, read_labels
-from labelgen.kits import Hit, KitLibrary, one_shot
+from labelgen.kits import BY_RULE, Hit, KitLibrary, one_shot
 from labelgen.material import read_manifest
 from labelgen.synth import SoundFont
 
@@ -139,6 +139,15 @@ def test_every_sound_of_a_kit_is_named(material, rendered):
     library = KitLibrary(read_manifest(material[0] / "shots" / "manifest.csv"), 44100)
     layered = [kit for kit in (library.draw(np.random.default_rng(k)) for k in range(30)) if "kick/kick" in kit.sources]
     assert layered and all("CC0" in kit.licences for kit in layered)
+
+
+@pytest.mark.parametrize("option", ["--machines", "--acoustic"])
+def test_kits_made_by_rule_are_named_and_labelled(material, tmp_path, option):
+    assert render(material, tmp_path, "--soundfont-drums", "0", "--split", "train", option, "1") == 0
+    (chunk,) = Manifest(tmp_path).chunks()
+    made = [voice for voice, source in chunk.details["kit"].items() if source == BY_RULE]
+    assert len(made) > 4 and BY_RULE in chunk.details["sounds"]
+    assert {"kick", "snare"} <= {label.label for label in read_labels(tmp_path / f"{chunk.name}.tsv")}
 
 
 def test_rendering_says_nothing(tmp_path, capfd):
