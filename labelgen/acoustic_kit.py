@@ -102,11 +102,11 @@ class _Kit:
         return np.asarray(wave / np.abs(wave).max(), np.float32)
 
     def _skin(self, t: Wave, pitch: float, decay: float, damping: float, place: Wave, bend: float) -> Wave:
-        """Return the modes of a membrane whose lowest has `pitch` Hz at rest and falls by half in `decay` seconds."""
+        """Return the modes of a membrane whose lowest has `pitch` Hz at rest and `decay` seconds to fall to 1/e."""
         tension = 1 + bend * np.exp(-t / 0.03)
         phase = 2 * np.pi * np.cumsum(tension) / self.rate
         wave = np.zeros_like(t)
-        for ratio, level in zip(MODES[: len(place)], place, strict=True):
+        for ratio, level in zip(MODES, place, strict=True):
             frequency = pitch * ratio * self.rng.uniform(0.995, 1.005)
             wave += level * np.sin(frequency * phase) * np.exp(-t / (decay / ratio**damping))
         return wave
