@@ -17,14 +17,17 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
-from scipy.signal import butter, oaconvolve, sosfilt
+from scipy.signal import oaconvolve
+
+from labelgen.drum_machine import between, filtered
+from labelgen.kits import TOM_SEMITONES
 
 Audio = npt.NDArray[np.float32]
 Wave = npt.NDArray[np.float64]
 
 MODES = np.array([1.0, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.501, 3.6, 4.06, 4.15, 4.6])  # of a membrane
 VARIATIONS = 3  # hits of one drum to choose from: no two are alike
-TOMS = (41, 43, 45, 47, 48, 50)
+TOMS = tuple(TOM_SEMITONES)
 BANDS_HZ = np.array([60, 250, 600, 1200, 2400, 4800, 8000, 12000, 18000])  # that metal decays in, each by itself
 CONGAS, BONGOS, COWBELL = (62, 63, 64), (60, 61), 56
 
@@ -52,19 +55,14 @@ def make_acoustic(sample_rate: int, rng: np.random.Generator) -> dict[str, list[
         "cymbal": kit.metal((0.15, 0.7), stick=(0.02, 0.4), swell=(0.001, 0.015)),
         "ride": kit.metal((0.4, 1.6), stick=(0.3, 2.0), bell=True),
     }
-    lowest, step = _between(rng, 60, 110), _between(rng, 1.08, 1.25)
+    lowest, step = between(rng, 60, 110), between(rng, 1.08, 1.25)
     makers |= {f"tom/{note}": kit.tom(lowest * step**number) for number, note in enumerate(TOMS)}
     makers["tom"] = makers[f"tom/{TOMS[int(rng.integers(len(TOMS)))]}"]
-    pitch = _between(rng, 150, 280)
+    pitch = between(rng, 150, 280)
     makers |= {f"perc/{note}": kit.hand_drum(pitch * 1.3**-number) for number, note in enumerate(CONGAS)}
     makers |= {f"perc/{note}": kit.hand_drum(2 * pitch * 1.3**-number) for number, note in enumerate(BONGOS)}
     makers[f"perc/{COWBELL}"] = kit.cowbell()
     return makers
-
-
-def _between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw by equal ratios."""
-    return float(low * (high / low) ** rng.random())
 
 
 class _Kit:
@@ -72,12 +70,12 @@ class _Kit:
 
     def __init__(self, sample_rate: int, rng: np.random.Generator) -> None:
         self.rate, self.rng = sample_rate, rng
-        self.wires_hz = _between(rng, 900, 3500), _between(rng, 5000, 14000)
-        self.wires_seconds = _between(rng, 0.02, 0.12)
+        self.wires_hz = between(rng, 900, 3500), between(rng, 5000, 14000)
+        self.wires_seconds = between(rng, 0.02, 0.12)
         self.sympathy_db = rng.uniform(-50, -12)
-        tail = self._time(_between(rng, 0.08, 0.6))
+        tail = self._time(between(rng, 0.08, 0.6))
         room = rng.normal(0, 1, len(tail)) * np.exp(-4 * tail / tail[-1])
-        room = self._filtered(room, "lowpass", _between(rng, 2500, 12000))
+        room = filtered(room, "lowpass", between(rng, 2500, 12000), sample_rate)
         room *= 10 ** (rng.uniform(-40, -12) / 20) / np.sqrt(np.sum(room**2))
         room[: int(rng.uniform(0.001, 0.01) * sample_rate)] = 0
         room[0] = 1
@@ -86,12 +84,8 @@ class _Kit:
     def _time(self, seconds: float) -> Wave:
         return np.arange(int(seconds * self.rate)) / self.rate
 
-    def _filtered(self, wave: Wave, kind: str, hertz: float | tuple[float, float], order: int = 2) -> Wave:
-        edges = np.clip(hertz, 20, 0.47 * self.rate)
-        return np.asarray(sosfilt(butter(order, edges, kind, fs=self.rate, output="sos"), wave))
-
     def _noise(self, t: Wave, low: float, high: float) -> Wave:
-        wave = self._filtered(self.rng.normal(0, 1, len(t)), "bandpass", (low, high), 1)
+        wave = filtered(self.rng.normal(0, 1, len(t)), "bandpass", (low, high), self.rate, 1)
         return np.asarray(wave / wave.std())
 
     def _heard(self, wave: Wave) -> Audio:
@@ -112,7 +106,7 @@ class _Kit:
         return wave
 
     def _stick(self, t: Wave, hertz: float, seconds: float) -> Wave:
-        click = self._filtered(self.rng.normal(0, 1, len(t)) * np.exp(-t / seconds), "lowpass", hertz)
+        click = filtered(self.rng.normal(0, 1, len(t)) * np.exp(-t / seconds), "lowpass", hertz, self.rate)
         return np.asarray(click / np.abs(click).max())
 
     def _wires(self, t: Wave, late: float) -> Wave:
@@ -127,9 +121,9 @@ class _Kit:
     def kick(self) -> list[Audio]:
         """Make a kick: a low skin, damped, a beater, the wires of the snare drum."""
         rng = self.rng
-        pitch, decay, bend = _between(rng, 38, 78), _between(rng, 0.03, 0.25), _between(rng, 0.05, 1.2)
+        pitch, decay, bend = between(rng, 38, 78), between(rng, 0.03, 0.25), between(rng, 0.05, 1.2)
         place, damping = self._place(rng.uniform(1, 3)), rng.uniform(0.3, 1.2)
-        hardness, beater, click = _between(rng, 800, 9000), _between(rng, 0.001, 0.006), _between(rng, 0.03, 1.2)
+        hardness, beater, click = between(rng, 800, 9000), between(rng, 0.001, 0.006), between(rng, 0.03, 1.2)
         t = self._time(min(0.8, 6 * decay + 0.1))
         hits = []
         for _ in range(VARIATIONS):
@@ -143,18 +137,18 @@ class _Kit:
     def snare(self) -> list[Audio]:
         """Make a snare: a skin, damped or ringing, its wires tight or loose, sometimes struck with the rim."""
         rng = self.rng
-        pitch, decay = _between(rng, 120, 320), _between(rng, 0.015, 0.12)
+        pitch, decay = between(rng, 120, 320), between(rng, 0.015, 0.12)
         place, damping = self._place(rng.uniform(0.3, 1.5)), rng.uniform(0, 1)
-        hardness, tight = _between(rng, 3000, 14000), 10 ** (rng.uniform(-12, 10) / 20)
-        ring = _between(rng, 0.05, 1.5) if rng.random() < 0.3 else 0.0
-        ringing, shell = _between(rng, 500, 1800), _between(rng, 0.01, 0.06)
+        hardness, tight = between(rng, 3000, 14000), 10 ** (rng.uniform(-12, 10) / 20)
+        ring = between(rng, 0.05, 1.5) if rng.random() < 0.3 else 0.0
+        ringing, shell = between(rng, 500, 1800), between(rng, 0.01, 0.06)
         late = rng.uniform(0, 0.003)
         t = self._time(0.6)
         hits = []
         for _ in range(VARIATIONS):
             force = rng.uniform(0.6, 1.2)
             wave = self._skin(t, pitch, decay, damping, place, 0.06 * force)
-            wave += _between(rng, 0.1, 0.8) * force * self._stick(t, hardness * force, 0.002)
+            wave += between(rng, 0.1, 0.8) * force * self._stick(t, hardness * force, 0.002)
             wave += ring * np.sin(2 * np.pi * ringing * t) * np.exp(-t / shell)
             wave += tight * force**0.5 * self._wires(t, late)
             hits.append(self._heard(wave))
@@ -163,9 +157,9 @@ class _Kit:
     def tom(self, pitch: float) -> list[Audio]:
         """Make a tom: a skin that rings, a stick, and the snare drum's wires answering."""
         rng = self.rng
-        decay, bend = _between(rng, 0.06, 0.45), _between(rng, 0.01, 0.25)
+        decay, bend = between(rng, 0.06, 0.45), between(rng, 0.01, 0.25)
         place, damping = self._place(rng.uniform(0.8, 2.5)), rng.uniform(0.3, 1.2)
-        hardness, click = _between(rng, 1200, 9000), _between(rng, 0.03, 0.6)
+        hardness, click = between(rng, 1200, 9000), between(rng, 0.03, 0.6)
         t = self._time(min(1.0, 5 * decay + 0.1))
         hits = []
         for _ in range(VARIATIONS):
@@ -179,13 +173,13 @@ class _Kit:
     def hand_drum(self, pitch: float) -> list[Audio]:
         """Make a conga or bongo: a tight skin struck by a hand, open, muted or slapped."""
         rng = self.rng
-        open_decay, place = _between(rng, 0.05, 0.2), self._place(rng.uniform(0.8, 2))
-        stroke, hand = float(rng.choice([1.0, 0.15, 0.4])), _between(rng, 1500, 9000)
+        open_decay, place = between(rng, 0.05, 0.2), self._place(rng.uniform(0.8, 2))
+        stroke, hand = float(rng.choice([1.0, 0.15, 0.4])), between(rng, 1500, 9000)
         t = self._time(0.6)
         return [
             self._heard(
                 self._skin(t, pitch, open_decay * stroke, rng.uniform(0.5, 1.2), place, 0.02)
-                + _between(rng, 0.05, 0.4) / stroke**0.5 * self._stick(t, hand, 0.004)
+                + between(rng, 0.05, 0.4) / stroke**0.5 * self._stick(t, hand, 0.004)
             )
             for _ in range(VARIATIONS)
         ]
@@ -193,7 +187,7 @@ class _Kit:
     def cowbell(self) -> list[Audio]:
         """Make a cowbell: two plates out of tune, and a stick."""
         rng = self.rng
-        pitch, ratio, decay = _between(rng, 350, 900), rng.uniform(1.35, 1.6), _between(rng, 0.03, 0.25)
+        pitch, ratio, decay = between(rng, 350, 900), rng.uniform(1.35, 1.6), between(rng, 0.03, 0.25)
         t = self._time(0.5)
         hits = []
         for _ in range(VARIATIONS):
@@ -206,8 +200,8 @@ class _Kit:
     def clap(self) -> list[Audio]:
         """Make claps of some hands that do not quite meet."""
         rng = self.rng
-        low, high, spread = _between(rng, 200, 1200), _between(rng, 1500, 6000), _between(rng, 0.002, 0.02)
-        hands, fall = int(rng.integers(1, 7)), _between(rng, 0.005, 0.06)
+        low, high, spread = between(rng, 200, 1200), between(rng, 1500, 6000), between(rng, 0.002, 0.02)
+        hands, fall = int(rng.integers(1, 7)), between(rng, 0.005, 0.06)
         t = self._time(0.4)
         hits = []
         for _ in range(VARIATIONS):
@@ -240,16 +234,16 @@ class _Kit:
             Some lines are louder and last: it can be told by its tone.
         """
         rng = self.rng
-        decay, rise = _between(rng, *seconds), _between(rng, *swell)
-        first, lean = _between(rng, *lowest), rng.uniform(-0.9, 0.6)
+        decay, rise = between(rng, *seconds), between(rng, *swell)
+        first, lean = between(rng, *lowest), rng.uniform(-0.9, 0.6)
         sparse = rng.uniform(0.3, 1.2)  # spread of the lines' levels, in nepers
-        tip_hz, tip_seconds, tip = _between(rng, 5000, 16000), _between(rng, 0.0008, 0.006), rng.uniform(*stick)
+        tip_hz, tip_seconds, tip = between(rng, 5000, 16000), between(rng, 0.0008, 0.006), rng.uniform(*stick)
         fall = rng.uniform(-0.5, 0.5)  # by how much the highs outlast the lows
         t = np.arange(next_fast_len(int(min(1.5, 4 * decay + 0.05) * self.rate), real=True)) / self.rate
         hertz = rfftfreq(len(t), 1 / self.rate)
         level = np.exp(rng.normal(0, sparse, len(hertz))) / (1 + (first / np.maximum(hertz, 1)) ** 4)
-        level *= np.maximum(hertz / 5000, 0.02) ** lean / (1 + (hertz / _between(rng, 7000, 20000)) ** 4)
-        tones = [(_between(rng, 500, 5000), _between(rng, 0.1, 0.6), rng.uniform(0.1, 1)) for _ in range(3 * bell)]
+        level *= np.maximum(hertz / 5000, 0.02) ** lean / (1 + (hertz / between(rng, 7000, 20000)) ** 4)
+        tones = [(between(rng, 500, 5000), between(rng, 0.1, 0.6), rng.uniform(0.1, 1)) for _ in range(3 * bell)]
         hits = []
         for _ in range(VARIATIONS):
             lines = rfft(rng.normal(0, 1, len(t))) * level
@@ -261,6 +255,7 @@ class _Kit:
             wave /= np.abs(wave).max()
             for pitch, ringing, loud in tones:
                 wave += loud * np.sin(2 * np.pi * pitch * t) * np.exp(-t / ringing)
-            wave += tip * rng.uniform(0.7, 1.3) * self._filtered(self._stick(t, tip_hz, tip_seconds), "highpass", 1500)
+            loud = tip * rng.uniform(0.7, 1.3)
+            wave += loud * filtered(self._stick(t, tip_hz, tip_seconds), "highpass", 1500, self.rate)
             hits.append(self._heard(wave))
         return hits

@@ -7,7 +7,7 @@ Model", 2014; "A Physically-Informed, Circuit-Bendable, Digital Model of the Rol
 
 Contents
 --------
-make_machine
+make_machine, between, filtered
 """
 
 from collections.abc import Callable
@@ -51,12 +51,13 @@ def _time(seconds: float, sample_rate: int) -> Wave:
     return np.arange(int(seconds * sample_rate)) / sample_rate
 
 
-def _between(rng: np.random.Generator, low: float, high: float) -> float:
+def between(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw by equal ratios."""
     return float(low * (high / low) ** rng.random())
 
 
-def _filtered(wave: Wave, kind: str, hertz: float | tuple[float, float], sample_rate: int, order: int = 2) -> Wave:
+def filtered(wave: Wave, kind: str, hertz: float | tuple[float, float], sample_rate: int, order: int = 2) -> Wave:
+    """Return a sound through a Butterworth filter, its edges kept within what the rate holds."""
     edges = np.clip(hertz, 20, 0.48 * sample_rate)
     return np.asarray(sosfilt(butter(order, edges, kind, fs=sample_rate, output="sos"), wave))
 
@@ -73,65 +74,65 @@ def _driven(wave: Wave, gain: float) -> Wave:
 
 def _kick(sample_rate: int, rng: np.random.Generator) -> Wave:
     """Make a kick: a falling sine, its decay or gate, a click of noise, and drive."""
-    decay = _between(rng, 0.05, 0.5)
+    decay = between(rng, 0.05, 0.5)
     t = _time(min(1.2, 5 * decay), sample_rate)
-    low = _between(rng, 36, 68)
-    body = _swept(t, low, low * _between(rng, 1.3, 9), _between(rng, 0.004, 0.07), rng.uniform(0, np.pi / 2))
-    body += rng.uniform(0, 0.7) * _swept(t, low, _between(rng, 300, 4000), _between(rng, 0.001, 0.008), 0)
+    low = between(rng, 36, 68)
+    body = _swept(t, low, low * between(rng, 1.3, 9), between(rng, 0.004, 0.07), rng.uniform(0, np.pi / 2))
+    body += rng.uniform(0, 0.7) * _swept(t, low, between(rng, 300, 4000), between(rng, 0.001, 0.008), 0)
     shape = np.exp(-t / decay)
     if rng.random() < 0.3:  # held, then let go, as long kicks of dance music are
-        shape = 1 / (1 + np.exp((t - _between(rng, 0.08, 0.35)) / 0.02))
+        shape = 1 / (1 + np.exp((t - between(rng, 0.08, 0.35)) / 0.02))
     wave = body * shape
     if rng.random() < 0.8:
-        click = rng.normal(0, 1, len(t)) * np.exp(-t / _between(rng, 0.0007, 0.012))
-        click = _filtered(click, "lowpass" if rng.random() < 0.5 else "highpass", _between(rng, 700, 7000), sample_rate)
-        wave += _between(rng, 0.03, 0.8) * click / np.abs(click).max()
+        click = rng.normal(0, 1, len(t)) * np.exp(-t / between(rng, 0.0007, 0.012))
+        click = filtered(click, "lowpass" if rng.random() < 0.5 else "highpass", between(rng, 700, 7000), sample_rate)
+        wave += between(rng, 0.03, 0.8) * click / np.abs(click).max()
     if rng.random() < 0.6:
-        wave = _driven(wave, _between(rng, 1, 15))
+        wave = _driven(wave, between(rng, 1, 15))
     if rng.random() < 0.4:
-        wave = _filtered(wave, "lowpass", _between(rng, 800, 9000), sample_rate)
+        wave = filtered(wave, "lowpass", between(rng, 800, 9000), sample_rate)
     return wave
 
 
 def _snare(sample_rate: int, rng: np.random.Generator) -> Wave:
     """Make a snare: two falling sines and noise, each with a decay of its own."""
     t = _time(0.6, sample_rate)
-    low = _between(rng, 130, 280)
-    fall = _between(rng, 0.005, 0.04)
+    low = between(rng, 130, 280)
+    fall = between(rng, 0.005, 0.04)
     body = _swept(t, low, low * rng.uniform(1, 2.5), fall, 0)
     body += rng.uniform(0, 1) * _swept(t, low * rng.uniform(1.4, 2.1), low * rng.uniform(2, 4), fall, 0)
-    body *= np.exp(-t / _between(rng, 0.02, 0.12))
-    hiss = _filtered(rng.normal(0, 1, len(t)), "highpass", _between(rng, 400, 4000), sample_rate)
+    body *= np.exp(-t / between(rng, 0.02, 0.12))
+    hiss = filtered(rng.normal(0, 1, len(t)), "highpass", between(rng, 400, 4000), sample_rate)
     if rng.random() < 0.3:
-        hiss = _filtered(hiss, "lowpass", _between(rng, 3000, 12000), sample_rate)
-    hiss *= np.exp(-t / _between(rng, 0.03, 0.2)) / np.abs(hiss).max()
-    wave = body / np.abs(body).max() + _between(rng, 0.25, 3) * hiss
-    return _driven(wave, _between(rng, 1, 8)) if rng.random() < 0.4 else wave
+        hiss = filtered(hiss, "lowpass", between(rng, 3000, 12000), sample_rate)
+    hiss *= np.exp(-t / between(rng, 0.03, 0.2)) / np.abs(hiss).max()
+    wave = body / np.abs(body).max() + between(rng, 0.25, 3) * hiss
+    return _driven(wave, between(rng, 1, 8)) if rng.random() < 0.4 else wave
 
 
 def _clap(sample_rate: int, rng: np.random.Generator) -> Wave:
     """Make a clap: some short bursts of noise, the last one ringing on."""
     t = _time(0.5, sample_rate)
-    gap, burst = rng.uniform(0.006, 0.014), _between(rng, 0.002, 0.008)
+    gap, burst = rng.uniform(0.006, 0.014), between(rng, 0.002, 0.008)
     count = int(rng.integers(2, 5))
     shape = np.zeros_like(t)
     for number in range(count):
         late = t - number * gap * rng.uniform(0.9, 1.1)
-        fall = burst if number < count - 1 else _between(rng, 0.03, 0.15)
+        fall = burst if number < count - 1 else between(rng, 0.03, 0.15)
         shape += np.where(late >= 0, np.exp(-np.maximum(late, 0) / fall), 0)
-    middle, width = _between(rng, 800, 2500), rng.uniform(1.3, 3)
-    noise = _filtered(rng.normal(0, 1, len(t)), "bandpass", (middle / width, middle * width), sample_rate)
+    middle, width = between(rng, 800, 2500), rng.uniform(1.3, 3)
+    noise = filtered(rng.normal(0, 1, len(t)), "bandpass", (middle / width, middle * width), sample_rate)
     return noise * shape
 
 
 def _tom(sample_rate: int, rng: np.random.Generator) -> Wave:
     """Make a tom: a slowly falling sine with a little noise."""
-    decay = _between(rng, 0.08, 0.4)
+    decay = between(rng, 0.08, 0.4)
     t = _time(min(1.0, 4 * decay), sample_rate)
-    low = _between(rng, 80, 180)
-    wave = _swept(t, low, low * rng.uniform(1.05, 2), _between(rng, 0.02, 0.15), 0) * np.exp(-t / decay)
-    noise = _filtered(rng.normal(0, 1, len(t)), "lowpass", _between(rng, 800, 6000), sample_rate)
-    return wave + _between(rng, 0.01, 0.3) * noise / np.abs(noise).max() * np.exp(-t / _between(rng, 0.003, 0.1))
+    low = between(rng, 80, 180)
+    wave = _swept(t, low, low * rng.uniform(1.05, 2), between(rng, 0.02, 0.15), 0) * np.exp(-t / decay)
+    noise = filtered(rng.normal(0, 1, len(t)), "lowpass", between(rng, 800, 6000), sample_rate)
+    return wave + between(rng, 0.01, 0.3) * noise / np.abs(noise).max() * np.exp(-t / between(rng, 0.003, 0.1))
 
 
 def _metal(sample_rate: int, rng: np.random.Generator, pitch: float, seconds: float) -> Wave:
@@ -141,6 +142,6 @@ def _metal(sample_rate: int, rng: np.random.Generator, pitch: float, seconds: fl
     squares = np.sign(np.sin(2 * np.pi * hertz[:, None] * t + rng.uniform(0, 2 * np.pi, (len(hertz), 1)))).mean(axis=0)
     noise = rng.normal(0, 0.4, len(t))
     share = rng.random()
-    wave = _filtered(share * squares + (1 - share) * noise, "highpass", _between(rng, 3500, 10000), sample_rate, 4)
+    wave = filtered(share * squares + (1 - share) * noise, "highpass", between(rng, 3500, 10000), sample_rate, 4)
     shape = np.exp(-t / seconds) + rng.uniform(0, 1) * np.exp(-t / 0.006)
     return wave * shape

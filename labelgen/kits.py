@@ -247,13 +247,16 @@ class KitLibrary:
                 sources[f"{voice}/{other}"] = item.source
                 licences.add(item.licence)
 
+        def take(by_rule: dict[str, list[Audio]]) -> None:
+            sounds.update(by_rule)
+            sources.update(dict.fromkeys(by_rule, BY_RULE))
+
         for voice in LEVEL_DB:
             put(voice, voice, float(rng.uniform(-2, 2)))
         made = made_by(self.sample_rate, rng) if made_by else {}
         voices = dict.fromkeys(key.split("/")[0] for key in made)
         made = {key: made[key] for voice in voices if rng.random() < MADE_SHARE for key in _of(voice, made)}
-        sounds |= {key: made[key] for key in made if "/" not in key}
-        sources |= {key: BY_RULE for key in made if "/" not in key}
+        take({key: made[key] for key in made if "/" not in key})
         if rng.random() < 0.25:  # layered kicks and snares are common on records
             layer("kick", "kick")
             layer("snare", "snare")
@@ -267,12 +270,9 @@ class KitLibrary:
             if "tom" in sounds and note in notes:
                 ratio = 2 ** (semitones / 12)
                 sounds[f"tom/{note}"] = [self._pitched(sound, ratio) for sound in sounds["tom"]]
-        sounds |= {key: made[key] for key in made if "/" in key}
-        sources |= {key: BY_RULE for key in made if "/" in key}
+        take({key: made[key] for key in made if "/" in key})
         if made_percussion:
-            percussion = make_percussion(self.sample_rate, rng)
-            sounds |= percussion
-            sources |= dict.fromkeys(percussion, BY_RULE)
+            take(make_percussion(self.sample_rate, rng))
         level = {v: 10 ** ((db + rng.normal(0, 3.0)) / 20) for v, db in LEVEL_DB.items()}
         return Kit(
             self.sample_rate,
