@@ -1,9 +1,10 @@
 """Electronic music: kicks and snares (or claps) of rendered songs with bass, on kits that were never learned from.
 
 Songs by ``labelgen/patterns.py``, told apart by the style in their names, rendered with one-shots of the test split.
-Scored as `training.evaluate` does, one row for each style. Notes of one label within 30 ms, a clap on a snare, are one
-hit. Every hit counts, one that nobody can hear too: ``heard`` is the share that rises above the rest of the drums
-(prominence of 0 dB or more), a limit of what can be found.
+Scored as `training.evaluate` does, one row for each style; then the songs as they were written apart from those that
+were rearranged, a side-stick for the snare, a kick under each (`labelgen.arrange`). Notes of one label within 30 ms, a
+clap on a snare, are one hit. Every hit counts, one that nobody can hear too: ``heard`` is the share that rises above
+the rest of the drums (prominence of 0 dB or more), a limit of what can be found.
 """
 
 import argparse
@@ -73,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             for chunk in tqdm([c for c in chunks if style_of(c.song) in args.styles], desc=folder.name, leave=False):
                 events, seconds = detect(detector, folder / f"{chunk.name}.flac")
                 truth = layered(read_labels(folder / f"{chunk.name}.tsv"))
-                tracks[style_of(chunk.song)].append(Track(chunk.name, seconds, truth, events))
+                track = Track(chunk.name, seconds, truth, events)
+                tracks[style_of(chunk.song)].append(track)
+                tracks["rearranged" if chunk.details.get("arrangement") else "as written"].append(track)
         if not tracks:
             raise ValueError(f"{args.sets[0]}: no song of these styles; labelgen/patterns.py -h says how to make some")
     except (OSError, ValueError) as error:
@@ -81,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     columns = [f"{label} {what}" for label in LABELS for what in ("hits", "heard", "P", "R", "F", "delay ms")]
     table = Table("style", "songs", *columns, box=None, header_style="bold")
-    for name in args.styles:
+    for name in (*args.styles, "as written", "rearranged"):
         if tracks[name]:
             table.add_row(*row(name, tracks[name]))
     everything = [track for name in args.styles for track in tracks[name]]

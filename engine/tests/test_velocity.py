@@ -107,10 +107,13 @@ def test_electronic_songs_are_scored_by_style(tiny_path, tmp_path, capsys):
     for song in ("techno-2-0001.mid", "rock-2-0002.mid"):
         name = song.removesuffix(".mid")
         ChunkWriter(folder, studio.RATE).write(name, {"": samples}, labels)
-        Manifest(folder).add([Chunk(name, name, "test", f"patterns/{song}", "CC0", "midi", 1.0, 4.0)])
+        details = {"arrangement": ["no hats"]} if song.startswith("techno") else {}
+        chunk = Chunk(name, name, "test", f"patterns/{song}", "CC0", "midi", 1.0, 4.0, details=details)
+        Manifest(folder).add([chunk])
     assert electronic.main([str(folder), "--model", str(tiny_path)]) == 0
     out = capsys.readouterr().out
     assert "techno" in out and "rock" not in out
+    assert "rearranged" in out and "as written" not in out
     assert "kick: F 1.000, floor 0.90: reached" in out and "snare: F 0.000, floor 0.85: missed" in out
     assert electronic.main([str(folder), "--model", str(tiny_path), "--styles", "house"]) == 2
     assert "no song of these styles" in capsys.readouterr().err
