@@ -2,7 +2,7 @@
 
 Results go to standard output, everything else to standard error. What the user can mend (a missing device, a
 broken file, a wrong argument) is one line there and exit code 2; Ctrl-C is 130; anything else is a bug and
-shows its traceback. SIGTERM ends everything as Ctrl-C does, and is 143.
+shows its traceback. SIGTERM and SIGHUP, a closed terminal, end everything as Ctrl-C does, and are 143 and 129.
 
 Contents
 --------
@@ -27,11 +27,13 @@ from .errors import DanceError
 COMMANDS = ("devices", "doctor", "latency", "listen", "play", "transcribe")
 """Names of the subcommands and of their modules in `dance.commands`."""
 
-_INTERRUPTED, _TERMINATED = 130, 143
+_INTERRUPTED = 130
+_SIGNALLED = 128  # and the number of the signal: what shells report
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM has come."""
+    """A signal that ends programs has come: its number."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DanceError, OSError) as error:
         say(error)
         return MENDABLE
-    except _Terminated:
-        return _TERMINATED
+    except _Terminated as end:
+        return _SIGNALLED + int(end.args[0])
     except KeyboardInterrupt:
         return _INTERRUPTED
 
@@ -92,18 +94,21 @@ def _mend_streams() -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM raise `_Terminated` meanwhile, so that notes and files are ended, unless somebody else has it."""
-    free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not free or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, _terminate)
+    """Let `_ENDING` raise `_Terminated` meanwhile, so that notes and files are ended, unless somebody else has them."""
+    free = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        free = []
+    for number in free:
+        signal.signal(number, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # it may come twice, and what ends must not be ended
-    raise _Terminated
+    for ours in _ENDING:
+        if signal.getsignal(ours) is _terminate:
+            signal.signal(ours, signal.SIG_IGN)  # it may come twice, and what ends must not be ended
+    raise _Terminated(number)

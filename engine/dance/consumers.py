@@ -147,7 +147,7 @@ class Told(ABC):
             raise RuntimeError("this engine was started already; make another one")
 
     def stop(self) -> Stats:
-        """End, and raise what `start`'s work raised, once; from any thread, any number of times."""
+        """End, and raise what `start`'s work raised, once; from any thread or signal handler, any number of times."""
         self._end()
         self._raise_failure()
         return self.stats

@@ -93,8 +93,9 @@ class OscControl:
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KEPT)
             self._socket.bind(address)
-        except OSError as error:
-            raise SinkError(f"no OSC input on {host} port {port} ({error.strerror or error}); choose another") from None
+        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
+            reason = getattr(error, "strerror", None) or error
+            raise SinkError(f"no OSC input on {host} port {port} ({reason}); choose another") from None
         self.port: int = self._socket.getsockname()[1]
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="dance OSC input", daemon=True)

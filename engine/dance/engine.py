@@ -8,6 +8,7 @@ Contents
 Engine, Stats
 """
 
+import threading
 from collections.abc import Callable
 from time import monotonic, perf_counter
 
@@ -77,8 +78,10 @@ class Engine(Told):
             queue,
         )
         self._source, self._detector = source, detector
+        self._worker: int | None = None
 
     def _work(self) -> None:
+        self._worker = threading.get_ident()
         source, detector, board = self._source, self._detector, self._board
         block = np.empty(_BLOCK, np.float32)
         samples = lost = 0
@@ -107,7 +110,10 @@ class Engine(Told):
                 self._deliver(event)
 
     def _close(self) -> None:
-        self._source.close()
+        # A callback or a signal handler stops from within `_work`, which may hold the source's lock and sees by itself
+        # that it is to end.
+        if threading.get_ident() != self._worker:
+            self._source.close()
 
     def _release(self) -> None:
         self._source.close()

@@ -61,7 +61,7 @@ def draw(
     )
     shown = [hertz for hertz in _HERTZ if features.f_min < hertz < features.f_max]
     above.set_yticks([_row(hertz, features) for hertz in shown], [f"{hertz} Hz" for hertz in shown])
-    above.set_title(Path(sound.name).name)
+    above.set_title(Path(sound.name).name, parse_math=False)
     for row, label in enumerate(reversed(labels)):
         mine = [event for event in events if event.label == label]
         true = [hit.time for hit in hits if hit.label == label]

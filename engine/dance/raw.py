@@ -59,6 +59,10 @@ class RawInput(Source):
         self._form = form
         self._type, self._scale = np.dtype(FORMATS[form][0]), FORMATS[form][1]
         self._stream = stream
+        if stream is None and _is_child():
+            raise SourceError(
+                "standard input does not reach the process of a ProcessEngine; use Engine, or open a named pipe there"
+            )
         closed = stream is None and sys.stdin is None  # by whoever started us
         if not closed:
             self._input = (stream or sys.stdin.buffer).fileno()
@@ -124,3 +128,9 @@ class RawInput(Source):
             raise SourceError(f"{self.name} holds no {self._form} samples: name the format that its writer uses")
         if peak > _AUDIBLE:
             self._unchecked -= len(samples)
+
+
+def _is_child() -> bool:
+    """Return whether this process was made by `multiprocessing`, which gives it nothing to read."""
+    module = sys.modules.get("multiprocessing.process")  # whoever was made by it has loaded it
+    return module is not None and module.parent_process() is not None

@@ -11,11 +11,12 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from time import monotonic
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ RATES = (44100, 48000)
 
 _PERIOD = 256  # samples that a file in real time hands out at once, like a sound card
 _BLOCK = 1 << 14  # frames decoded at once
+_UNTOLD = (1 << 63) - 1  # frames of a FLAC file that was written through a pipe, as libsndfile has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class SoundFile(Source):
     name : str
         Fit to be printed.
     seconds : float
-        Length that the file's header states.
+        Length that the file's header states; one that was written through a pipe may not, and is decoded to know it.
 
     Raises
     ------
@@ -137,10 +139,13 @@ class SoundFile(Source):
             self._file.close()
             raise SourceError(f"{self.name}: holds no samples")
         self._failure = soundfile.LibsndfileError
-        own = self._file.samplerate
+        own, frames = self._file.samplerate, self._file.frames
+        if frames == _UNTOLD:
+            frames = _counted(soundfile, path)
+            _never_seek(self._file)
         self.sample_rate = own if own in rates else rates[0]
         self.live = realtime
-        self.seconds = self._file.frames / own
+        self.seconds = frames / own
         self._resampler = None
         if self.sample_rate != own:
             try:
@@ -207,6 +212,22 @@ class SoundFile(Source):
             if self._resampler is not None:
                 self._pending = self._resampler.resample_chunk(self._pending, last=self._exhausted)
         return len(self._pending) > 0
+
+
+def _counted(soundfile: Any, path: str | os.PathLike[str]) -> int:
+    """Return the frames of a file whose header does not tell, as far as it is whole."""
+    frames = 0
+    with suppress(soundfile.LibsndfileError), soundfile.SoundFile(_openable(path)) as file:
+        _never_seek(file)
+        block = np.empty((_BLOCK, file.channels), np.float32)
+        while read := len(file.read(out=block)):
+            frames += read
+    return frames
+
+
+def _never_seek(file: Any) -> None:
+    """Keep soundfile from seeking after each read, which libsndfile refuses at an end that no header told."""
+    file.seekable = lambda: False
 
 
 def wanted(sample_rate: int | Sequence[int] | None) -> Sequence[int]:

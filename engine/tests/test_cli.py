@@ -336,6 +336,28 @@ def test_play_does_not_overwrite_the_truth(tmp_path: Path, wav: Path) -> None:
     assert (tmp_path / "drums.tsv").read_text() == truth
 
 
+def test_play_spares_what_lies_beside_the_song(
+    tmp_path: Path, wav: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "dance.plot", None)  # takes a second
+    play = ["play", wav, "--out", tmp_path, "--model", tiny()]
+    for name in ("drums.tsv", "drums.png"):
+        (tmp_path / name).write_text("mine")
+        assert main(list(map(str, play))) == 2
+        assert re.search(rf"{re.escape(name)} lies beside the song: .*--force\n", capsys.readouterr().err)
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+    (tmp_path / "drums.tsv").write_text("mine")
+    assert main(list(map(str, [*play, "--force"]))) == 0
+    assert (tmp_path / "drums.tsv").read_text().startswith(HEADER)
+
+
+def test_a_name_with_signs_of_mathematics_is_drawn(tmp_path: Path, wav: Path) -> None:
+    song = shutil.copy(wav, tmp_path / "A$AP_$.wav")
+    assert transcribe(song, "--out", tmp_path, "--plot") == 0
+    assert (tmp_path / "A$AP_$.png").is_file()
+
+
 def test_play_without_matplotlib_leaves_the_list(tmp_path: Path, wav: Path) -> None:
     without = stand_in(tmp_path / "m", "matplotlib", "raise ImportError('none')")
     done = dance("play", wav, "--out", tmp_path / "out", "--model", tiny(), PYTHONPATH=without)
@@ -419,20 +441,34 @@ def test_ctrl_c_in_the_first_moments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["devices"]) == 130
 
 
-def test_sigterm_ends_it_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_that_end_programs_end_it_as_ctrl_c_does(
+    number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ended = []
 
     def devices() -> None:
         try:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(number)
         finally:
-            signal.raise_signal(signal.SIGTERM)  # again, as a whole group may get it: what ends is not disturbed
+            signal.raise_signal(number)  # again, as a whole group may get it: what ends is not disturbed
+            signal.raise_signal(signal.SIGTERM)
             ended.append(True)
 
     monkeypatch.setattr("dance.commands.devices.list_devices", devices)
-    assert main(["devices"]) == 143
+    assert main(["devices"]) == code
     assert ended == [True]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(number) is signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    monkeypatch.setattr("dance.commands.devices.list_devices", lambda: signal.raise_signal(signal.SIGHUP) or [])
+    try:
+        assert main(["devices"]) != 129
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -58,7 +58,7 @@ NOT_RUN = {
 """Patterns of commands that are not run, and why. A test that is named is one that exists."""
 
 NOT_PROGRAMS = {
-    "while drawing:": "a loop that belongs to a window; examples/draw_loop.py is the whole",
+    "while drawing and": "a loop that belongs to a window; examples/draw_loop.py is the whole",
     "    ...\n": "an example of arguments",
     "pyaudiowpatch": "Windows",
 }

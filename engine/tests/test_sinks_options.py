@@ -120,7 +120,7 @@ def test_osc_input_sets_the_engine_that_is_attached(capsys: pytest.CaptureFixtur
         until(lambda: first.settings.for_label("kick").mute)
         second = Engine(Script(), detector())
         out.attach(second)
-        assert second.settings.offset == 0  # set once; who carries settings over is the monitor
+        assert second.settings == first.settings  # as in the next round of a loop
         client.send_message("/dance/sensitivity", 0.75)
         until(lambda: second.settings.for_label("snare").sensitivity == 0.75)
         assert first.settings.for_label("snare").sensitivity == 0.5
@@ -168,6 +168,10 @@ def test_what_was_missed_is_one_line_each(capsys: pytest.CaptureFixture[str]) ->
         (("--every", "0"), "every must be .* at least 1"),
         (("--above", "2"), "velocity must be between 0 and 1"),
         (("--osc", "no such host.:9"), "no host"),
+        (("--osc", "a..b:9"), "no host"),
+        (("--wled", "a..b", "--wled-leds", "1"), "no host"),
+        (("--osc-in", "a..b:9"), "no OSC input on a..b"),
+        (("--websocket", "a..b:9"), "cannot listen on a..b"),
         (("--osc", "0"), "OSC is sent to a port from 1 to 65535, not 0"),
         (("--osc-release", "0.1"), "--osc-release belongs to --osc"),
         (("--midi-channel", "3"), "--midi-channel belongs to --midi"),

@@ -57,6 +57,13 @@ def test_addresses_of_the_users_own_and_release(ear: Ear) -> None:
         assert [ear.osc(), ear.osc()] == [(clip, 1.0), (clip, 0.0)]
 
 
+def test_a_button_that_is_down_is_let_go_before_it_is_pressed_again(ear: Ear) -> None:
+    with Outlet(Osc(LABELS, port=ear.port, rate=0, release=3600)) as outlet:
+        outlet(hit("kick", 1.0))
+        outlet(hit("kick", 0.5))
+        assert [ear.osc() for _ in range(3)] == [("/dance/kick", 1.0), ("/dance/kick", 0.0), ("/dance/kick", 0.5)]
+
+
 def test_nobody_there_stops_nothing(ear: Ear) -> None:
     gone = Ear()
     gone.close()

@@ -96,6 +96,10 @@ def test_the_device_is_asked_how_many_leds_it_has(device: HTTPServer, monkeypatc
         device.answers["/json/info"] = answer
         with pytest.raises(SinkError, match="is it WLED"):
             _ask(*here)
+    monkeypatch.setattr(device.RequestHandlerClass, "protocol_version", "SSH-2.0")  # no HTTP
+    with pytest.raises(SinkError, match="is it WLED"):
+        _ask(*here)
+    monkeypatch.undo()
     del device.answers["/json/info"]
     with pytest.raises(SinkError, match="Not Found"):
         _ask(*here)

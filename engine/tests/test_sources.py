@@ -164,6 +164,18 @@ def test_a_file_that_is_cut_off_ends_or_says_so(tmp_path: Path) -> None:
             assert "damaged after" in str(error)
 
 
+def test_a_file_whose_header_tells_no_length_comes_whole(tmp_path: Path) -> None:
+    sound = np.tile(SOUND, 5)
+    soundfile.write(tmp_path / "piped.flac", sound, 44100)
+    data = bytearray((tmp_path / "piped.flac").read_bytes())
+    data[21] &= 0xF0  # what an encoder leaves that could not go back to write it: 36 bits of zeros
+    data[22:26] = bytes(4)
+    (tmp_path / "piped.flac").write_bytes(data)
+    with SoundFile(tmp_path / "piped.flac") as source:
+        assert source.seconds == len(sound) / 44100
+        np.testing.assert_allclose(read_all(source), sound, atol=1e-4)
+
+
 @pytest.mark.parametrize(("module", "rate"), [("soundfile", 44100), ("soxr", 48000)])
 def test_missing_modules_are_named(wav: Path, monkeypatch: pytest.MonkeyPatch, module: str, rate: int) -> None:
     monkeypatch.setitem(sys.modules, module, None)

@@ -149,6 +149,35 @@ def test_a_standard_input_that_was_closed_is_told(monkeypatch: pytest.MonkeyPatc
         RawInput()
 
 
+def test_a_process_of_multiprocessing_has_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.process.parent_process", lambda: True)
+    with pytest.raises(SourceError, match="does not reach the process of a ProcessEngine"):
+        RawInput()
+
+
+STOPPED = """
+import os, signal
+from dance import Detector, Engine, RawInput
+reader, writer = os.pipe()
+source = RawInput(stream=os.fdopen(reader, "rb", buffering=0))
+engine = Engine(source, Detector.load(MODEL, sample_rate=44100))
+signal.signal(signal.SIGALRM, lambda *_: engine.stop())
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+print(engine.run().samples)
+"""
+
+
+def test_a_signal_handler_may_stop_an_engine_that_waits() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED.replace("MODEL", repr(str(tiny())))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
+
+
 def listen(*options: object, **streams: object) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(ROOT / "engine"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(

@@ -2,15 +2,15 @@
 
 Contents
 --------
-add_detector_options, add_display_options, add_scheduling_options, period, port, count, make_folder, schedule,
-make_detector, hear, progress, say, MENDABLE, PERIODS
+add_detector_options, add_display_options, add_scheduling_options, period, port, count, make_folder, spare,
+schedule, make_detector, hear, progress, say, MENDABLE, PERIODS
 """
 
 import argparse
 import gc
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..detector import RELEASED, Detector
 from ..engine import Engine, Stats
-from ..errors import DanceError, SpecError
+from ..errors import DanceError, SourceError, SpecError
 from ..events import Event
 from ..network import Network
 from ..scheduling import be_realtime, use_cpu
@@ -109,6 +109,21 @@ def make_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise SpecError(f"--out {path}: {error.strerror}; choose another folder") from None
+
+
+def spare(paths: Iterable[Path], file: str, options: argparse.Namespace) -> None:
+    """Refuse to replace what lies in the folder of `file`, without ``--force``: it may be the user's labels.
+
+    Raises
+    ------
+    SourceError
+        If ``--out`` is that folder, and one of `paths` is there.
+    """
+    if options.force or not options.out.samefile(Path(file).parent):
+        return
+    for path in paths:
+        if path.exists():
+            raise SourceError(f"{path} lies beside the song: choose another --out, or replace it with --force")
 
 
 def schedule(options: argparse.Namespace) -> None:

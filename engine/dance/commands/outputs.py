@@ -138,10 +138,11 @@ class Outputs:
             yield
 
     def attach(self, engine: Configurable) -> None:
-        """Take times' offset from this engine, and let it be set from outside, from now on."""
-        if self._offset is not None:
+        """Let this engine be set from outside, and take times' offset from it; it begins as the last one was set."""
+        if self._engine:
+            engine.configure(self._engine.settings)
+        elif self._offset is not None:
             engine.configure(replace(engine.settings, offset=self._offset))
-            self._offset = None  # once: if it is changed while running, the next engine keeps the change
         self._engine = engine
         if self._control:
             self._control.control(engine)
@@ -255,7 +256,7 @@ def _per_drum(kind: Callable[[str], float]) -> Callable[[str], float | dict[str,
     def read(text: str) -> float | dict[str, float]:
         try:
             return {name: kind(value) for name, value in map(_pair, text.split(","))} if "=" in text else kind(text)
-        except ValueError:
+        except (ValueError, argparse.ArgumentTypeError):
             number = "whole number" if kind is int else "number"
             raise argparse.ArgumentTypeError(f"{text!r} is neither a {number} nor like kick=4,snare=2") from None
 
@@ -271,10 +272,10 @@ def _notes(text: str) -> dict[str, int]:
 
 def _colours(text: str) -> dict[str, Colour]:
     colours = {}
-    for name, value in map(_pair, text.split(",")):
-        try:
+    try:
+        for name, value in map(_pair, text.split(",")):
             red, green, blue = bytes.fromhex(value)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{value!r} is no colour like ff2000 (red, green, blue)") from None
-        colours[name] = (red, green, blue)
+            colours[name] = (red, green, blue)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like kick=ff2000 (red, green, blue)") from None
     return colours

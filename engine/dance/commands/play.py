@@ -12,7 +12,7 @@ from ..score import compare, report
 from ..sources import SoundFile
 from ..tables import event_writer, read_hits
 from . import monitor, outputs
-from .common import add_detector_options, add_display_options, hear, make_detector, make_folder, say
+from .common import add_detector_options, add_display_options, hear, make_detector, make_folder, say, spare
 
 NAME = "play"
 HELP = "show the drums of an audio file at the pace of the music (nothing sounds)"
@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("file", metavar="FILE", help="any audio file that libsndfile reads")
     add("--truth", type=Path, metavar="TSV", help="true hits (time, label, velocity): print precision and recall")
     add("--out", type=Path, metavar="DIR", help="leave a picture and the list of events here")
+    add("--force", action="store_true", help="replace what lies beside the song, where --out is the song's own folder")
     add("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
     parser.set_defaults(seconds=None)
     add_display_options(parser)
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         raise SpecError("--loop has no end, so that nothing can be summed up; leave it out, or --truth and --out")
     if options.out:
         make_folder(options.out)
+        spare((table, picture), options.file, options)
     with outputs.from_options(options, network) as out, monitor.from_options(options) or nullcontext() as page:
         while True:
             with SoundFile(options.file, rates, realtime=True) as source:

@@ -1,7 +1,7 @@
 """``dance transcribe``: the drums of files as tables, MIDI, labels and pictures, through the same streaming loop."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
@@ -17,7 +17,17 @@ from ..formats import FORMATS, Heard, writers
 from ..formats.heard import beside
 from ..network import Network
 from ..sources import SoundFile, printable
-from .common import DRAW_SECONDS, MENDABLE, add_detector_options, count, make_detector, make_folder, progress, say
+from .common import (
+    DRAW_SECONDS,
+    MENDABLE,
+    add_detector_options,
+    count,
+    make_detector,
+    make_folder,
+    progress,
+    say,
+    spare,
+)
 
 NAME = "transcribe"
 HELP = "write the drums of audio files as tables, MIDI or labels, as fast as possible"
@@ -105,8 +115,7 @@ def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
     with SoundFile(song.file, network.spec.sample_rates) as source:
         began = perf_counter()
         detector = make_detector(network, source, options)
-        if not options.force:
-            _spare(song, detector.labels, options)
+        spare(_results(song, detector.labels, options), song.file, options)
         with Engine(source, detector, events.append) as engine:
             while not engine.wait(DRAW_SECONDS):
                 report(engine.stats.seconds / source.seconds)
@@ -136,16 +145,12 @@ def output_names(files: Sequence[str]) -> list[str]:
     return names
 
 
-def _spare(song: Song, labels: Sequence[str], options: argparse.Namespace) -> None:
-    """Refuse to replace a file in the song's own folder: it may be the user's labels."""
-    if not options.out.samefile(Path(song.file).parent):
-        return
+def _results(song: Song, labels: Sequence[str], options: argparse.Namespace) -> Iterator[Path]:
+    """Yield the files that a song's results may go to."""
     endings = [FORMATS[name].ending for name in options.format.split(",")] + [".png"] * options.plot
     for ending in endings:
         for label in labels:
-            path = beside(options.out / song.name, ending.format(label=label))
-            if path.exists():
-                raise SourceError(f"{path} lies beside the song: choose another --out, or replace it with --force")
+            yield beside(options.out / song.name, ending.format(label=label))
 
 
 @cache

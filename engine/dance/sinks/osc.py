@@ -37,7 +37,8 @@ class Osc:
         OSC addresses in place of the usual ones, as in ``{"kick": "/composition/layers/1/clips/1/connect",
         "presence/kick": "/composition/layers/1/video/opacity"}``.
     release : float, optional
-        Send a hit's address a 0 after this many seconds, for programs that want a button to be let go.
+        Send a hit's address a 0 after this many seconds, or before the next hit if that comes sooner, for programs that
+        want a button to be let go.
     rate : float
         Presences a second; 0 sends none.
     envelope : Envelope, optional
@@ -79,8 +80,9 @@ class Osc:
             self._addresses[key] = address
         try:
             self._client = SimpleUDPClient(host, port)
-        except OSError as error:
-            raise SinkError(f"no host {host} for OSC ({error.strerror or error})") from None
+        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
+            reason = getattr(error, "strerror", None) or error
+            raise SinkError(f"no host {host} for OSC ({reason})") from None
         self._where = f"{host}:{port}"
         self._release, self._rate = release, rate
         self._envelope = envelope or Envelope(labels)
@@ -93,6 +95,8 @@ class Osc:
         if event.label not in self._sent:
             return
         self._envelope(event)
+        if event.label in self._pressed:  # a button that is still down cannot be pressed
+            self._client.send_message(self._addresses[event.label], 0.0)
         self._client.send_message(self._addresses[event.label], event.velocity)
         if self._release is not None:
             self._pressed[event.label] = monotonic() + self._release

@@ -78,8 +78,9 @@ class Wled:
         labels = tuple(labels)
         try:
             family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        except OSError as error:
-            raise SinkError(f"no host {host} for WLED ({error.strerror or error})") from None
+        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
+            reason = getattr(error, "strerror", None) or error
+            raise SinkError(f"no host {host} for WLED ({reason})") from None
         self._leds = _ask(host) if leds is None else leds
         if not 1 <= self._leds <= _MOST_LEDS:
             raise SinkError(f"WLED needs 1 LED or more, {_MOST_LEDS} at most, not {self._leds}; say how many to light")
@@ -130,7 +131,8 @@ class Wled:
 
 def _ask(host: str, port: int = 80) -> int:
     """Return how many LEDs a WLED device says that it has."""
-    import urllib.request  # slow to import, and asked once at most
+    import http.client  # slow to import, as the next, and asked once at most
+    import urllib.request
 
     # Without proxies: the device is in this network.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -138,6 +140,6 @@ def _ask(host: str, port: int = 80) -> int:
     try:
         with direct.open(f"http://{name}:{port}/json/info", timeout=_QUESTION_SECONDS) as answer:
             return int(json.loads(answer.read(_LONGEST_ANSWER))["leds"]["count"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "reason", None) or error
         raise SinkError(f"{host} does not say how many LEDs it has ({reason}): is it WLED? else say how many") from None

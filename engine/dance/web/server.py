@@ -137,10 +137,10 @@ class Server:
     def _work(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except OSError as error:
-            taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
+            taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
             mend = f"choose another port with {self._option}" if taken else "name an address of this machine"
-            reason = error.strerror or error
+            reason = getattr(error, "strerror", None) or error
             self._failure = DanceError(
                 f"{self._name} cannot listen on {self._access.host} port {self.port} ({reason}); {mend}"
             )
