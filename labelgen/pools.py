@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, Protocol
 
+from dance.errors import install
 from labelgen.chunks import Chunk
 
 Make = Callable[[Any], list[Chunk]]
@@ -248,7 +249,7 @@ class Cluster:
 
             from labelgen.crew import Crew
         except ImportError as error:
-            raise WorkError(f"--scheduler needs Dask ({error}); pip install 'dance[cluster]'") from None
+            raise WorkError(f"--scheduler needs Dask ({error}); {install('cluster')}") from None
         try:
             self._client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:

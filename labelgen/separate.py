@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dance.errors import install
+
 F32 = npt.NDArray[np.float32]
 
 
@@ -50,7 +52,7 @@ class Separator:
             from demucs.apply import apply_model
         except ImportError as error:
             raise SeparationError(
-                f'separation needs demucs ({error}): pip install "dance[labels]"; '
+                f"separation needs demucs ({error}): {install('labels')}; "
                 "for recordings of drums alone, --drums-only does without"
             ) from None
         self._torch, self._apply = torch, apply_model

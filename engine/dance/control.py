@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, Protocol, Self
 
-from .errors import SinkError, SpecError
+from .errors import SinkError, SpecError, install
 from .settings import Settings
 
 _BUNDLE = b"#bundle\0"
@@ -82,7 +82,7 @@ class OscControl:
         try:
             from pythonosc.osc_message import OscMessage
         except ImportError as error:
-            raise SinkError(f'OSC needs python-osc: pip install "dance[osc]" ({error})') from None
+            raise SinkError(f"OSC needs python-osc: {install('osc')} ({error})") from None
         self._parse = OscMessage
         self._labels = tuple(labels)
         self._on_tap = on_tap

@@ -2,7 +2,7 @@
 
 Contents
 --------
-DanceError, SpecError, SourceError, SinkError
+DanceError, SpecError, SourceError, SinkError, install
 """
 
 
@@ -20,3 +20,8 @@ class SourceError(DanceError):
 
 class SinkError(DanceError):
     """An output is wrong: no such port, host or library."""
+
+
+def install(extra: str) -> str:
+    """Return how to get the packages of an optional part; not by its name alone, which on PyPI is another project's."""
+    return f'pip install ".[{extra}]" in the checkout of dance'

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._ring import Ring
-from .errors import SourceError, SpecError
+from .errors import SourceError, SpecError, install
 from .gaps import Gaps
 from .sources import Read, Source, wanted
 
@@ -349,7 +349,7 @@ def _open_portaudio() -> Any:
     except ImportError as error:
         raise SourceError(
             "live input needs PortAudio and PyAudio: sudo apt-get install portaudio19-dev, then "
-            f'pip install "dance[mic]" ({error})'
+            f"{install('mic')} ({error})"
         ) from None
     try:
         with _quiet():

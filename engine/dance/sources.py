@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError, SpecError
+from .errors import SourceError, SpecError, install
 
 RATES = (44100, 48000)
 """Rates in hertz that music is recorded at; a model's own list is ``detector.spec.sample_rates``."""
@@ -123,7 +123,7 @@ class SoundFile(Source):
         try:
             import soundfile
         except (ImportError, OSError) as error:
-            raise SourceError(f'reading files needs soundfile: pip install "dance[files]" ({error})') from None
+            raise SourceError(f"reading files needs soundfile: {install('files')} ({error})") from None
         rates = wanted(sample_rate)
         self.name = printable(os.fspath(path))
         _check_regular(path, self.name)
@@ -151,7 +151,7 @@ class SoundFile(Source):
             try:
                 import soxr
             except ImportError as error:
-                raise SourceError(f'resampling needs soxr: pip install "dance[files]" ({error})') from None
+                raise SourceError(f"resampling needs soxr: {install('files')} ({error})") from None
             self._resampler = soxr.ResampleStream(own, self.sample_rate, 1, dtype="float32")
         self._decoded = np.empty((_BLOCK, self._file.channels), np.float32)
         self._pending = np.empty(0, np.float32)

@@ -404,7 +404,7 @@ def test_play_on_a_terminal_without_rich_prints_lines(tmp_path: Path, wav: Path)
     without = stand_in(tmp_path / "m", "rich", "raise ImportError('none')")
     code, text = on_terminal("play", wav, "--model", tiny(), PYTHONPATH=without)
     assert code == 0
-    assert 'pip install "dance[show]"' in text
+    assert 'pip install ".[show]"' in text
     assert "s  kick" in text
     assert "█" not in text
 

@@ -268,7 +268,7 @@ def programs() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "program"), list(programs()), ids=lambda text: text.splitlines()[-1].strip()[:30])
 def test_documented_programs_run(page: str, program: str, home: Path) -> None:
     for module, extra in (("pythonosc", "osc"), ("websockets", "web"), ("mido", "midi")):
-        pytest.importorskip(module, reason=f'needs {module}: pip install "dance[{extra}]"')
+        pytest.importorskip(module, reason=f'needs {module}: pip install ".[{extra}]"')
     (home / "heard").mkdir(exist_ok=True)
     file = home / "program.py"
     file.write_text(PATCHED.format(monitor="Monitor" in program) + program)

@@ -57,7 +57,7 @@ def test_without_pyaudio_the_engine_runs_and_the_cure_is_named(
     code, text = report(capsys)
     assert code == 0
     assert re.search(
-        r'^inputs +live input needs .*apt-get install portaudio19-dev.*pip install "dance\[mic\]"', text, re.M
+        r'^inputs +live input needs .*apt-get install portaudio19-dev.*pip install "\.\[mic\]"', text, re.M
     )
     assert "can run, but has no microphone" in text
 

@@ -180,7 +180,7 @@ def test_touchdesigner() -> None:
 
 def test_the_receivers_know_the_addresses_that_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every address that the Processing sketch asks for is one that `Osc` sends."""
-    pytest.importorskip("pythonosc", reason='needs python-osc: pip install "dance[osc]"')
+    pytest.importorskip("pythonosc", reason='needs python-osc: pip install ".[osc]"')
     from pythonosc import udp_client
 
     from dance.sinks import Osc

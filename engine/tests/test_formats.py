@@ -102,7 +102,7 @@ def test_midi_has_no_note_for_a_label_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jams asks jsonschema in an old way
 def test_jams_is_valid_and_read_back(tmp_path: Path) -> None:
-    jams = pytest.importorskip("jams", reason='needs jams: pip install "dance[jams]"')
+    jams = pytest.importorskip("jams", reason='needs jams: pip install ".[jams]"')
     song = heard(count=50)
     (path,) = write(tmp_path, "jams", song)
     assert path.name == "no.1" + FORMATS["jams"].ending
@@ -159,7 +159,7 @@ def test_what_was_heard_can_be_corrected_and_taught(tmp_path: Path, form: str) -
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_song_without_a_hit(tmp_path: Path, form: str) -> None:
     if form == "jams":
-        pytest.importorskip("jams", reason='needs jams: pip install "dance[jams]"')
+        pytest.importorskip("jams", reason='needs jams: pip install ".[jams]"')
     paths = write(tmp_path, form, Heard("silence", 3.0, RATE, ("kick",), ()))
     assert all(path.is_file() for path in paths)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
@@ -169,7 +169,7 @@ def test_a_format_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(SpecError, match="no format 'pdf'; there are tsv, csv"):
         writers(["pdf"])
     monkeypatch.setattr("dance.formats.table.find_spec", lambda name: None)
-    with pytest.raises(SpecError, match=r'midi needs mido: pip install "dance\[midi\]"'):
+    with pytest.raises(SpecError, match=r'midi needs mido: pip install "\.\[midi\]"'):
         writers(["tsv", "midi"])
 
 

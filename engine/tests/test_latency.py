@@ -222,7 +222,7 @@ def test_missing_portaudio_and_missing_pulseaudio_are_a_line(tmp_path: Path) -> 
     (tmp_path / "pyaudio.py").write_text("raise ImportError('libportaudio.so.2: cannot open')")
     done = run("-m", "dance", "latency", "--model", tiny(), PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert 'pip install "dance[mic]"' in done.stderr.splitlines()[-1]
+    assert 'pip install ".[mic]"' in done.stderr.splitlines()[-1]
     done = run("-m", "dance", "latency", "--virtual", "--model", tiny(), PATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
     assert "sudo apt-get install pulseaudio" in done.stderr.splitlines()[-1]

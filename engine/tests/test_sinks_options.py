@@ -225,11 +225,11 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     ("module", "option", "words"),
     [
-        ("pythonosc.udp_client", "--osc=9", r'OSC needs python-osc: pip install "dance\[osc\]"'),
-        ("pythonosc.osc_message", "--osc-in=0", r'OSC needs python-osc: pip install "dance\[osc\]"'),
-        ("mido", "--midi", r'MIDI needs mido: pip install "dance\[midi\]"'),
-        ("mido.backends.rtmidi", "--midi", r'MIDI ports need python-rtmidi: pip install "dance\[midi\]"'),
-        ("websockets", "--websocket=0", r'the WebSocket needs websockets: pip install "dance\[web\]"'),
+        ("pythonosc.udp_client", "--osc=9", r'OSC needs python-osc: pip install "\.\[osc\]"'),
+        ("pythonosc.osc_message", "--osc-in=0", r'OSC needs python-osc: pip install "\.\[osc\]"'),
+        ("mido", "--midi", r'MIDI needs mido: pip install "\.\[midi\]"'),
+        ("mido.backends.rtmidi", "--midi", r'MIDI ports need python-rtmidi: pip install "\.\[midi\]"'),
+        ("websockets", "--websocket=0", r'the WebSocket needs websockets: pip install "\.\[web\]"'),
     ],
 )
 def test_a_missing_library_is_one_line_with_its_extra(

@@ -179,7 +179,7 @@ def test_a_file_whose_header_tells_no_length_comes_whole(tmp_path: Path) -> None
 @pytest.mark.parametrize(("module", "rate"), [("soundfile", 44100), ("soxr", 48000)])
 def test_missing_modules_are_named(wav: Path, monkeypatch: pytest.MonkeyPatch, module: str, rate: int) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SourceError, match=rf'needs {module}: pip install "dance\[files\]"'):
+    with pytest.raises(SourceError, match=rf'needs {module}: pip install "\.\[files\]"'):
         SoundFile(wav, rate)
 
 
@@ -371,7 +371,7 @@ def test_no_default_device_takes_the_first_and_no_device_is_told(portaudio: Port
 def test_missing_portaudio_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     for ask in (Microphone, list_devices):
-        with pytest.raises(SourceError, match=r'apt-get install portaudio19-dev, then pip install "dance\[mic\]"'):
+        with pytest.raises(SourceError, match=r'apt-get install portaudio19-dev, then pip install "\.\[mic\]"'):
             ask()
 
 

@@ -531,7 +531,7 @@ def test_without_websockets_the_error_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "websockets.py").write_text("raise ImportError('none')")
     done = run("-m", "dance", "play", SONG, "--model", tiny(), "--web", "0", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
-    assert re.fullmatch(r'dance: .*pip install "dance\[web\]".*\n', done.stderr)
+    assert re.fullmatch(r'dance: .*pip install "\.\[web\]".*\n', done.stderr)
 
 
 @contextlib.contextmanager

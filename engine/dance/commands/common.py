@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..detector import RELEASED, Detector
 from ..engine import Engine, Stats
-from ..errors import DanceError, SourceError, SpecError
+from ..errors import DanceError, SourceError, SpecError, install
 from ..events import Event
 from ..network import Network
 from ..scheduling import be_realtime, use_cpu
@@ -176,7 +176,7 @@ def hear(
             try:
                 from ..sinks.meter import Meter
             except ImportError:
-                say('a line per hit; for the meter: pip install "dance[show]"')
+                say(f"a line per hit; for the meter: {install('show')}")
             else:
                 meter = stack.enter_context(Meter(detector.labels, title))
         if meter is None:

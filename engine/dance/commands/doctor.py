@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from .. import detector
 from .._version import __version__
 from ..detector import Detector
-from ..errors import DanceError, SourceError
+from ..errors import DanceError, SourceError, install
 from ..events import Event
 from ..microphone import list_devices
 from ..probe import DRUMS
@@ -119,7 +119,7 @@ def extras() -> Iterator[Finding]:
         there = {package: version for package in packages if (version := _version(package))}
         texts = [f"{package} {there.get(package, 'missing')}" for package in packages]
         # The microphone's own test says more than this could, and says it below.
-        mend = "" if len(there) == len(packages) or extra == "mic" else f'if you want it: pip install "dance[{extra}]"'
+        mend = "" if len(there) == len(packages) or extra == "mic" else f"if you want it: {install(extra)}"
         yield Finding(extra, ", ".join(texts), mend)
 
 

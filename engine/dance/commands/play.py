@@ -5,7 +5,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from ..errors import SourceError, SpecError
+from ..errors import SourceError, SpecError, install
 from ..events import Event
 from ..network import Network
 from ..score import compare, report
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             from ..plot import draw
         except ImportError as error:
-            say(f'no picture without matplotlib: pip install "dance[show]" ({error})')
+            say(f"no picture without matplotlib: {install('show')} ({error})")
             return 0
         with SoundFile(options.file, rates) as source:
             draw(picture, source, detector.spec.features, detector.labels, events, hits)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..batch import Report, cores, each
 from ..engine import Engine
-from ..errors import SourceError, SpecError
+from ..errors import SourceError, SpecError, install
 from ..events import Event
 from ..formats import FORMATS, Heard, writers
 from ..formats.heard import beside
@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the results of each file; what cannot be read is named and passed over."""
     if options.plot and find_spec("matplotlib") is None:
-        raise SpecError('--plot needs matplotlib: pip install "dance[show]"')
+        raise SpecError(f"--plot needs matplotlib: {install('show')}")
     writers(options.format.split(","))  # refuses before the work, not after it
     Network(options.model)
     make_folder(options.out)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import SpecError
+from ..errors import SpecError, install
 from . import jams, midi, sonic_visualiser, text
 from .heard import Heard
 
@@ -52,6 +52,6 @@ def writers(names: Iterable[str]) -> list[Writer]:
             raise SpecError(f"no format {name!r}; there are {', '.join(FORMATS)}")
         form = FORMATS[name]
         if form.needs and find_spec(form.needs) is None:
-            raise SpecError(f'{name} needs {form.needs}: pip install "dance[{form.extra}]"')
+            raise SpecError(f"{name} needs {form.needs}: {install(form.extra)}")
         found.append(form.write)
     return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
-from ..errors import SinkError
+from ..errors import SinkError, install
 from ..events import Event
 
 NOTES = {"kick": 36, "snare": 38, "hihat": 42, "tom": 45, "cymbal": 49}
@@ -56,7 +56,7 @@ class Midi:
         try:
             import mido
         except ImportError as error:
-            raise SinkError(f'MIDI needs mido: pip install "dance[midi]" ({error})') from None
+            raise SinkError(f"MIDI needs mido: {install('midi')} ({error})") from None
         self._notes = {**NOTES, **(notes or {})}
         if not 1 <= channel <= 16 or not all(0 <= note <= 127 for note in self._notes.values()):
             raise SinkError("MIDI has channels 1 to 16 and notes 0 to 127")
@@ -112,7 +112,7 @@ def _open(mido: Any, port: str | None, name: str) -> Any:
             if port.lower() in each.lower():
                 return mido.open_output(each)
     except ImportError as error:
-        raise SinkError(f'MIDI ports need python-rtmidi: pip install "dance[midi]" ({error})') from None
+        raise SinkError(f"MIDI ports need python-rtmidi: {install('midi')} ({error})") from None
     except (OSError, NotImplementedError) as error:
         raise SinkError(
             f"no MIDI here ({error}): on Linux load snd-seq (modprobe snd-seq), on Windows name a port"

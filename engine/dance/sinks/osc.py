@@ -8,7 +8,7 @@ Osc
 from collections.abc import Iterable, Mapping
 from time import monotonic
 
-from ..errors import SinkError
+from ..errors import SinkError, install
 from ..events import Event
 from ..filters import Envelope
 
@@ -64,7 +64,7 @@ class Osc:
         try:
             from pythonosc.udp_client import SimpleUDPClient
         except ImportError as error:
-            raise SinkError(f'OSC needs python-osc: pip install "dance[osc]" ({error})') from None
+            raise SinkError(f"OSC needs python-osc: {install('osc')} ({error})") from None
         if not 0 < port <= _LAST_PORT:
             raise SinkError(f"OSC is sent to a port from 1 to {_LAST_PORT}, not {port}")
         labels = tuple(labels)

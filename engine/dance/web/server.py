@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import DanceError, SpecError
+from ..errors import DanceError, SpecError, install
 from .access import Access
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Server:
         try:
             import websockets
         except ImportError as error:
-            raise DanceError(f'{name} needs websockets: pip install "dance[web]" ({error})') from None
+            raise DanceError(f"{name} needs websockets: {install('web')} ({error})") from None
         self._closed_by_peer = websockets.ConnectionClosed
         self.port = port
         self._content, self._access = content, access
