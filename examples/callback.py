@@ -1,6 +1,7 @@
 """Call a function at every drum hit, from the microphone or from a file in real time."""
 
 import argparse
+import contextlib
 
 from dance import Detector, Engine, Event, Microphone, SoundFile
 
@@ -12,9 +13,11 @@ def on_event(event: Event) -> None:
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("file", nargs="?", help="audio file; default: the microphone")
+parser.add_argument("--device", help="part of the microphone's name; default: the system's default input")
 parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
 options = parser.parse_args()
 
-with SoundFile(options.file, realtime=True) if options.file else Microphone() as source:
+with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
     detector = Detector.load(options.model, sample_rate=source.sample_rate)
-    Engine(source, detector, on_event).run()
+    with contextlib.suppress(KeyboardInterrupt):
+        Engine(source, detector, on_event).run()

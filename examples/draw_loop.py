@@ -1,17 +1,19 @@
 """Draw 60 times a second what is present of each drum, from the microphone or from a file in real time."""
 
 import argparse
+import contextlib
 
 from dance import Detector, Engine, Microphone, SoundFile
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("file", nargs="?", help="audio file; default: the microphone")
+parser.add_argument("--device", help="part of the microphone's name; default: the system's default input")
 parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
 options = parser.parse_args()
 
-with SoundFile(options.file, realtime=True) if options.file else Microphone() as source:
+with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
     detector = Detector.load(options.model, sample_rate=source.sample_rate)
-    with Engine(source, detector) as engine:
+    with contextlib.suppress(KeyboardInterrupt), Engine(source, detector) as engine:
         # A window's own loop would wait for the screen here; `presence` may be asked at any time.
         while not engine.wait(1 / 60):
             values = zip(detector.labels, engine.presence(), strict=True)

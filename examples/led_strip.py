@@ -15,6 +15,7 @@ from dance.colours import colour
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("file", nargs="?", help="audio file; default: the microphone")
+parser.add_argument("--device", help="part of the microphone's name; default: the system's default input")
 parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
 parser.add_argument("--leds", type=int, default=60, help="default: %(default)s")
 parser.add_argument("--pin", type=int, default=18, help="GPIO of the data line; default: %(default)s")
@@ -68,7 +69,7 @@ class Strip:
 
 frames = []
 strip = Terminal() if options.simulate else Strip()
-with SoundFile(options.file, realtime=True) if options.file else Microphone(reconnect=True) as source:
+with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
     detector = Detector.load(options.model, sample_rate=source.sample_rate)
     with contextlib.suppress(KeyboardInterrupt), Engine(source, detector) as engine:
         while not engine.wait(1 / 60):

@@ -15,6 +15,7 @@ FLIGHT = 0.6  # seconds until a ring has faded
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("file", nargs="?", help="audio file; default: the microphone")
+parser.add_argument("--device", help="part of the microphone's name; default: the system's default input")
 parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
 parser.add_argument("--picture", type=Path, metavar="PNG", help="keep the liveliest frame")
 options = parser.parse_args()
@@ -38,7 +39,7 @@ pygame.display.init()
 pygame.display.set_caption("dance")
 screen = pygame.display.set_mode(SIZE, pygame.RESIZABLE)
 clock, rings, liveliest = pygame.time.Clock(), [], 0.0
-with SoundFile(options.file, realtime=True) if options.file else Microphone(reconnect=True) as source:
+with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
     detector = Detector.load(options.model, sample_rate=source.sample_rate)
     with Engine(source, detector) as engine:
         is_open = True

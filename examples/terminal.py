@@ -11,6 +11,7 @@ from dance.colours import colour
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("file", nargs="?", help="audio file; default: the microphone")
+parser.add_argument("--device", help="part of the microphone's name; default: the system's default input")
 parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
 parser.add_argument("--width", type=int, default=78, help="characters; default: %(default)s")
 parser.add_argument("--picture", type=Path, metavar="PNG", help="leave a picture of the first lines; needs matplotlib")
@@ -32,7 +33,7 @@ def line(labels, presence) -> np.ndarray:
 
 
 lines = []
-with SoundFile(options.file, realtime=True) if options.file else Microphone(reconnect=True) as source:
+with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
     detector = Detector.load(options.model, sample_rate=source.sample_rate)
     with contextlib.suppress(KeyboardInterrupt), Engine(source, detector) as engine:
         while not engine.wait(1 / 30):
