@@ -23,7 +23,7 @@ LATER = 0.004  # seconds: two drummers, or two hands, are never together to the 
 def arrange(hits: Sequence[Hit], rng: np.random.Generator) -> tuple[list[Hit], list[str]]:
     """Return the performance in another arrangement, and the names of the changes made.
 
-    Each change comes by its own chance; most performances get none or one.
+    Each change comes by its own chance; most performances get none or one. What would leave nothing is not made.
     """
     result = list(hits)
     made = []
@@ -60,7 +60,7 @@ def arrange(hits: Sequence[Hit], rng: np.random.Generator) -> tuple[list[Hit], l
         result = double("snare", TAMBOURINE, 1.0, (0.5, 1.0))
     elif chance(0.04, "tambourine with hats"):
         result = double("hat_closed", TAMBOURINE, 1.0, (0.4, 0.9))
-    return sorted(result), made
+    return (sorted(result), made) if result else (sorted(hits), [])
 
 
 def add_percussion(hits: Sequence[Hit], rng: np.random.Generator) -> tuple[list[Hit], list[str]]:

@@ -22,14 +22,13 @@ import soundfile as sf
 import soxr
 
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import find_files, regular_file
+from labelgen.files import RECORDINGS, find_files, regular_file
 from labelgen.separate import SeparationError, Separator
 from labelgen.shreds import RATE, RISE_DB, ShredClassifier, find_shreds, released, velocities
 from labelgen.work import add_work_options, positive, run_command
 
 F32 = npt.NDArray[np.float32]
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
 STRETCH = 300.0
 """Seconds that are separated and labelled at once."""
 MARGIN = 4.0
@@ -270,7 +269,7 @@ def load_separator(options: Options) -> Separator:
 def find_songs(inputs: Sequence[Path]) -> Iterator[tuple[str, Song]]:
     """Yield the recordings of `inputs` (files or folders) as units."""
     sources = [(Path(os.path.abspath(root)), root.resolve().name) for root in inputs]  # noqa: PTH100 (links stay links)
-    for key, path in find_files(inputs, SUFFIXES):
+    for key, path in find_files(inputs, RECORDINGS):
         yield key, Song(path, key, next(name for root, name in sources if path.is_relative_to(root)))
 
 
@@ -350,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     total = sum(1 for _ in find_songs(args.inputs))
     if not total:
-        print(f"labelgen: no recordings ({' '.join(SUFFIXES)}) in {args.inputs[0]}", file=sys.stderr)
+        print(f"labelgen: no recordings ({' '.join(RECORDINGS)}) in {args.inputs[0]}", file=sys.stderr)
         return 2
     try:
         Labeller(options)  # here first: a model is downloaded once, and what is wrong with it is said once

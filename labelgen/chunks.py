@@ -8,11 +8,12 @@ so what it does not name does not exist and is made again. ``data/README.md`` is
 
 Contents
 --------
-Label, Chunk, ChunkWriter, Manifest, BusyError, chunk_name, digest, read_labels, layered, write_labels,
+Label, Chunk, ChunkWriter, Manifest, BusyError, chunk_name, digest, of_source, read_labels, layered, write_labels,
 whole, remove_stale
 """
 
 import fcntl
+import io
 import json
 import math
 import os
@@ -116,6 +117,11 @@ def digest(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest())
 
 
+def of_source(unit: str, source: str) -> str:
+    """Return a name for `unit` and what it was made from: songs of two libraries may have one name."""
+    return f"{unit}\0{source}"
+
+
 def chunk_name(key: str, *parts: object) -> str:
     """Return an ASCII file name for a song's chunk: readable, and unique however alike the names of songs are.
 
@@ -172,9 +178,9 @@ def _abandoned(entry: os.DirEntry[str]) -> bool:
 
 def read_labels(path: Path) -> list[Label]:
     """Read a label table (TSV with header ``time label velocity`` and perhaps ``prominence``; others are ignored)."""
-    header, *rows = path.read_text(encoding="utf-8").splitlines()
-    columns = header.split("\t")
     try:
+        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        columns = header.split("\t")
         time, label, velocity = (columns.index(name) for name in Label._fields[:3])
         cells = (row.split("\t") for row in rows if row)
         if "prominence" not in columns:
@@ -211,6 +217,13 @@ def write_labels(path: Path, labels: Iterable[Label]) -> None:
         partial.write_text("\n".join(["\t".join(header), *rows]) + "\n", encoding="utf-8")
 
 
+def _as_flac(samples: Audio, sample_rate: int) -> bytes:
+    """Return what a FLAC file holds: why one cannot be written, as on a full disk, libsndfile keeps to itself."""
+    memory = io.BytesIO()
+    sf.write(memory, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    return memory.getvalue()
+
+
 class ChunkWriter:
     """Writes the files of chunks; each appears under its name only when it is whole.
 
@@ -230,7 +243,7 @@ class ChunkWriter:
         """Write audio (``""`` is the mix, other keys are stems) and labels of chunk `name`."""
         for stem, samples in audio.items():
             with whole(self.folder / (f"{name}.{stem}.flac" if stem else f"{name}.flac")) as partial:
-                sf.write(partial, samples, self.sample_rate, format="FLAC", subtype="PCM_16")
+                partial.write_bytes(_as_flac(samples, self.sample_rate))
         write_labels(self.folder / f"{name}.tsv", labels)
 
     def write_drumless(self, name: str, audio: Audio, **about: Any) -> list[Chunk]:
@@ -320,7 +333,7 @@ class Manifest:
         return {row["unit"] for row in self.rows()}
 
     def digests(self, refused: bool = True) -> npt.NDArray[np.uint64]:
-        """Return the `digest` of each unit that need not be done again, sorted: 8 bytes for a unit.
+        """Return the `digest` of each unit that need not be done again, alone and `of_source`, sorted: 16 bytes a unit.
 
         Parameters
         ----------
@@ -328,7 +341,8 @@ class Manifest:
             Whether those count that gave nothing.
         """
         rows = (row for row in self.rows() if refused or "refused" not in row)
-        return np.unique(np.fromiter((digest(row["unit"]) for row in rows), np.uint64))
+        names = (name for row in rows for name in (row["unit"], of_source(row["unit"], row.get("source", ""))))
+        return np.unique(np.fromiter(map(digest, names), np.uint64))
 
     @contextmanager
     def claim(self) -> Iterator[None]:

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        with args.manifest.open(newline="", encoding="utf-8") as file:
+        with args.manifest.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.DictReader(file) if args.split in (None, row["split"])]
         folder = args.manifest.absolute().parent
         jobs = [

@@ -2,7 +2,7 @@
 
 Contents
 --------
-find_files, regular_file
+RECORDINGS, MUSIC, find_files, regular_file
 """
 
 import os
@@ -10,13 +10,19 @@ import stat
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
+"""Suffixes of what libsndfile reads."""
+MUSIC = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a")
+"""Suffixes of what music libraries hold; the last is refused with the advice to convert it."""
+
 
 def find_files(inputs: Iterable[Path], suffixes: Collection[str]) -> Iterator[tuple[str, Path]]:
     """Yield each file to work on and its key: a path that names it wherever the library lies.
 
     Folders are searched at any depth, through links, each real folder once, so loops end. A file that was
     named itself is yielded whatever its suffix. So is a folder that cannot be listed, for whoever reads
-    it to complain of: what is broken has to cost a line, not vanish.
+    it to complain of: what is broken has to cost a line, not vanish. What begins with ``._`` is none of the
+    library: macOS keeps there, on other file systems, what it knows of a file.
 
     Parameters
     ----------
@@ -47,7 +53,7 @@ def _walk(root: Path, suffixes: Collection[str], seen: set[tuple[int, int]]) -> 
     while waiting:
         path = waiting.pop()
         if not _is_folder(path):
-            if path.suffix.lower() in suffixes:
+            if path.suffix.lower() in suffixes and not path.name.startswith("._"):
                 yield path
             continue
         status = path.stat()

@@ -42,7 +42,7 @@ from labelgen.attack import (
     strongest,
 )
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import find_files, regular_file
+from labelgen.files import MUSIC, find_files, regular_file
 from labelgen.work import add_work_options, positive, run_command
 
 F32 = npt.NDArray[np.float32]
@@ -68,7 +68,6 @@ DEEP, TONE, AIR = slice(0, 4), slice(0, 8), slice(13, 20)  # bands of a kick's t
 GAIN = 5.0  # dB that a backbeat adds to the body's bands
 TILT = (-10.0, 15.0)  # dB of body over sizzle that a backbeat adds
 LARGEST = 16 << 30  # bytes
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a")
 
 
 class Grid(NamedTuple):
@@ -511,7 +510,7 @@ def pieces(run: Run, longest: float) -> list[tuple[float, float]]:
 def find_tracks(inputs: Sequence[Path]) -> Iterator[tuple[str, Track]]:
     """List the recordings of `inputs`, files or folders at any depth."""
     source = inputs[0].absolute().name if len(inputs) == 1 and inputs[0].is_dir() else ""
-    for key, path in find_files(inputs, SOUNDS):
+    for key, path in find_files(inputs, MUSIC):
         yield key, Track(path, key, source or path.parent.name)
 
 
@@ -543,7 +542,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong = "--tempo needs two values between 30 and 400, the lower first"
     total = 0 if wrong else sum(1 for _ in find_tracks(args.inputs))
     if not wrong and not total:
-        wrong = f"no recordings ({' '.join(SOUNDS)}) in {args.inputs[0]}"
+        wrong = f"no recordings ({' '.join(MUSIC)}) in {args.inputs[0]}"
     if wrong:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2

@@ -31,12 +31,11 @@ from dance.labels import GENERAL_MIDI, LABELS, MDB, ONE_SHOT, OTHER
 from labelgen.align import Alignment, align
 from labelgen.attack import FRAME, RATE, Recording, Rises, rises_of
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import find_files, regular_file
+from labelgen.files import MUSIC, find_files, regular_file
 from labelgen.midi import performance, read_midi
 from labelgen.packs import class_of
 from labelgen.work import add_work_options, positive, run_command
 
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a")
 MIDI = (".mid", ".midi")
 LISTS = (".txt", ".tsv", ".csv", ".lab")
 LARGEST = 16 << 30  # bytes of a recording
@@ -104,7 +103,7 @@ def _from_midi(path: Path, names: Names) -> list[Mark]:
         for instrument in midi.instruments:
             instrument.is_drum = True
     table: dict[int | str, str | None] = {**GENERAL_MIDI, **names}
-    marks = [Mark(h.time, label, h.velocity) for h in performance(midi) if (label := table.get(h.note, OTHER))]
+    marks = [Mark(h.time, label, h.velocity) for h in performance(midi, names) if (label := table.get(h.note, OTHER))]
     if marks and not any(mark.label in LABELS for mark in marks):
         raise ValueError(f"{path.name}: no note of a drum; name its notes with --map")
     return sorted(marks)
@@ -272,7 +271,7 @@ def cuts(times: Sequence[float], seconds: float, longest: float) -> list[float]:
 def find_songs(inputs: Sequence[Path], labels: Path | None = None) -> Iterator[tuple[str, Song]]:
     """List the recordings of `inputs` with the label file beside each, or with `labels`."""
     source = inputs[0].absolute().name if len(inputs) == 1 and inputs[0].is_dir() else ""
-    for key, path in find_files(inputs, SOUNDS):
+    for key, path in find_files(inputs, MUSIC):
         yield key, Song(path, labels or _beside(path), key, source or path.parent.name)
 
 
@@ -324,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names, wrong = {}, wrong or str(error)
     total = 0 if wrong else sum(1 for _ in find_songs(args.inputs))
     if not wrong and not total:
-        wrong = f"no recordings ({' '.join(SOUNDS)}) in {args.inputs[0]}"
+        wrong = f"no recordings ({' '.join(MUSIC)}) in {args.inputs[0]}"
     if wrong:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2

@@ -1,7 +1,8 @@
 """Material manifests: which one-shots and MIDI files there are, on what terms, for which split.
 
 A manifest is a CSV with the columns ``path class source licence split`` (others are ignored), paths
-relative to its own folder. What is known to have another class than a manifest says is read as what it is, or left out.
+relative to its own folder. Classes are those of `dance.labels.ONE_SHOT`; those of MIDI files begin with ``midi``. What
+is known to have another class than a manifest says is read as what it is, or left out.
 
 Contents
 --------
@@ -12,6 +13,8 @@ import csv
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
+
+from dance.labels import ONE_SHOT
 
 
 class Item(NamedTuple):
@@ -64,16 +67,22 @@ def read_manifest(path: Path, split: str | None = None) -> list[Item]:
     Raises
     ------
     ValueError
-        If a column is missing.
+        If a column or a cell is missing, or a class is none, with its line.
     """
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as table:
+    needed = ("path", "class", "source", "licence")
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as table:
         rows = csv.DictReader(table)
-        missing = {"path", "class", "source", "licence"} - set(rows.fieldnames or ())
+        missing = set(needed) - set(rows.fieldnames or ())
         if missing:
             raise ValueError(f"{path}: the manifest lacks the columns {', '.join(sorted(missing))}")
         items = []
         for row in rows:
+            place = f"{path}: line {rows.line_num}"
+            if short := [name for name in needed if row[name] is None]:
+                raise ValueError(f"{place} ends before the columns {', '.join(short)}")
             file = path.parent / row["path"]
             if cls := _class_of(row["source"], file.name, row["class"]):
+                if cls not in ONE_SHOT and not cls.startswith("midi") and file.suffix != ".mid":
+                    raise ValueError(f"{place}: no class of a one-shot: {cls!r}; there are {', '.join(ONE_SHOT)}")
                 items.append(Item(file, cls, row["source"], row["licence"], row.get("split") or ""))
     return [item for item in items if split in (None, item.split)]

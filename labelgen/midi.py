@@ -10,8 +10,9 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import mido
@@ -28,6 +29,7 @@ from labelgen.files import find_files, regular_file
 from labelgen.guitars import play
 from labelgen.kits import Hit, KitLibrary, Maker, voice_of
 from labelgen.material import Item, read_manifest
+from labelgen.pools import WorkError
 from labelgen.prominence import prominence
 from labelgen.synth import Audio, SoundFont
 from labelgen.work import add_work_options, positive, run_command, sample_rate, seed
@@ -93,7 +95,10 @@ class Renderer:
         for index in rng.permutation(len(paths)):
             path = paths[index]
             if path not in self._fonts:
-                self._fonts[path] = SoundFont(path, self.options.sample_rate)
+                try:
+                    self._fonts[path] = SoundFont(path, self.options.sample_rate)
+                except ValueError as error:  # no song's fault
+                    raise WorkError(f"{error}; take it out of --soundfonts, or fetch it again") from None
             font = self._fonts[path]
             if font.melodic if melodic else font.drum_presets:
                 return font
@@ -253,6 +258,8 @@ def read_midi(path: Path) -> pretty_midi.PrettyMIDI:
             raw = mido.MidiFile(path)
             notes = sum(message.type == "note_on" and message.velocity > 0 for track in raw.tracks for message in track)
             if notes <= MOST_NOTES:
+                for track in raw.tracks:
+                    _lengthen(track)
                 return pretty_midi.PrettyMIDI(mido_object=raw)
     except OSError as error:
         if error.errno:
@@ -261,6 +268,30 @@ def read_midi(path: Path) -> pretty_midi.PrettyMIDI:
     except Exception as error:  # the parser raises whatever the bytes provoke
         raise ValueError(f"not a readable MIDI file ({type(error).__name__}: {error})") from None
     raise ValueError(f"{notes} notes; at most {MOST_NOTES} are read")
+
+
+def _lengthen(track: mido.MidiTrack) -> None:
+    """Let notes last for a tick that end in the one in which they begin: pretty_midi would drop them."""
+    tick = 0
+    sounding: dict[tuple[int, int], set[int]] = {}  # the ticks in which they began
+    brief: dict[tuple[int, int, int], tuple[mido.Message, mido.Message | None]] = {}  # the end, and what follows it
+    for message, following in zip_longest(track, track[1:]):
+        tick += message.time
+        if message.type not in ("note_on", "note_off"):
+            continue
+        began = sounding.setdefault((message.channel, message.note), set())
+        if message.type == "note_on" and message.velocity:
+            began.add(tick)
+            brief.pop((message.channel, message.note, tick), None)  # struck twice at once is struck once
+        elif began == {tick}:
+            brief[message.channel, message.note, tick] = message, following
+            began.clear()
+        else:  # ends what began earlier
+            began &= {tick}
+    for end, following in brief.values():
+        end.time += 1
+        if following is not None:
+            following.time -= 1  # times are those since the message before
 
 
 def check_tempo(hits: Sequence[Hit], end: float) -> None:
@@ -272,15 +303,17 @@ def check_tempo(hits: Sequence[Hit], end: float) -> None:
         raise ValueError(f"{pace:.0f} drum hits a second: is the tempo right?")
 
 
-def performance(midi: pretty_midi.PrettyMIDI) -> list[Hit]:
+def performance(midi: pretty_midi.PrettyMIDI, known: Collection[int | str] = ()) -> list[Hit]:
     """Return the notes of all drum tracks, by time.
 
-    Files that hold nothing but drums and use a Roland pad's rims are read with that pad's note numbers.
+    Files that hold nothing but drums and use a Roland pad's rims are read with that pad's note numbers, but for notes
+    whose meaning is `known`.
     """
     drums = [i for i in midi.instruments if i.is_drum and i.notes]
     notes = [n for i in drums for n in i.notes if n.velocity > 0]
     alone = len(drums) == sum(bool(i.notes) for i in midi.instruments)
     table = ROLAND_TD if alone and any(n.pitch in (22, 26) for n in notes) else {}
+    table = {rim: note for rim, note in table.items() if rim not in known}
     return sorted(Hit(n.start, table.get(n.pitch, n.pitch), n.velocity / 127) for n in notes)
 
 
@@ -310,7 +343,7 @@ def find_songs(
 ) -> Iterator[tuple[str, Song]]:
     """Yield the MIDI files of `inputs` (files or folders) as units, those of another split left out."""
     known = {os.path.realpath(item.path): item for item in items}
-    sources = [(Path(os.path.abspath(root)), root.name) for root in inputs]  # noqa: PTH100 (links stay links)
+    sources = [(Path(os.path.abspath(root)), root.resolve().name) for root in inputs]  # noqa: PTH100 (links stay links)
     for key, path in find_files(inputs, SUFFIXES):
         item = known.get(os.path.realpath(path))
         if item and split and item.split != split:

@@ -54,8 +54,9 @@ import numpy.typing as npt
 
 from dance.labels import LABELS, ONE_SHOT, OTHER
 from labelgen.attack import BY_FFMPEG, FRAME, RATE, Recording, attack_at, peaks_of, rises_of
+from labelgen.audio import LARGEST, LAST, SHORTEST
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import find_files, regular_file
+from labelgen.files import RECORDINGS, find_files, regular_file
 from labelgen.kits import Hit, voice_of
 from labelgen.packs import PAIRS, WORDS, class_of, words_of
 from labelgen.prominence import prominence
@@ -65,15 +66,8 @@ from labelgen.work import add_work_options, positive, run_command
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
-SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
-LARGEST = 4 << 30
-"""Bytes of a track."""
 UNEVEN = 1.0
 """Seconds by which the lengths of a song's tracks may differ; codecs add some."""
-SHORTEST = 1.0
-"""Seconds of audio below which there is nothing to learn from."""
-LAST = 0.02
-"""Seconds before a chunk's end in which no hit is labelled: it could not be heard."""
 RISE_DB = 2.0
 """Sensitivity of the search for onsets: low, since what does not stand out is dropped."""
 LEAST_RISE_DB, STEP = 6.0, 0.02
@@ -212,7 +206,7 @@ def find_songs(inputs: Sequence[Path], kinds: Mapping[str, Kind]) -> list[tuple[
     """List the folders below `inputs` that hold recordings, with what their tracks are."""
     roots = [Path(os.path.abspath(root)) for root in inputs]  # noqa: PTH100 (links stay links)
     folders: dict[Path, list[Track]] = {}
-    for key, path in find_files(inputs, (*SOUNDS, *BY_FFMPEG)):
+    for key, path in find_files(inputs, (*RECORDINGS, *BY_FFMPEG)):
         folders.setdefault(path.parent, []).append(Track(path, key, kinds.get(key) or kind_by_name(path.stem)))
     songs = []
     for folder, tracks in folders.items():
@@ -625,7 +619,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         wrong = str(error)
     if not wrong and not songs:
-        wrong = f"no recordings ({' '.join((*SOUNDS, *BY_FFMPEG))}) in {args.inputs[0]}"
+        wrong = f"no recordings ({' '.join((*RECORDINGS, *BY_FFMPEG))}) in {args.inputs[0]}"
     if args.list and not wrong:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")

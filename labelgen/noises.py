@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     jobs = [
         (f"{kind}-{number}", Noise(kind, number, args.seed, args.seconds, args.sample_rate, args.out.absolute()))
-        for kind in args.kinds
+        for kind in dict.fromkeys(args.kinds)
         for number in range(args.count)
     ]
     return run_command(args, make, jobs)

@@ -128,8 +128,10 @@ class Novelty:
     def of(cls, manifests: Iterable[Path]) -> "Novelty":
         """Return one that knows the one-shots of `manifests`."""
         result = cls()
-        for item in (item for path in manifests for item in read_manifest(path)):
-            if not item.cls.startswith("midi"):
+        for path in manifests:
+            for item in (item for item in read_manifest(path) if not item.cls.startswith("midi")):
+                if not item.path.is_file():
+                    raise ValueError(f"{path}: there is no {item.path}")
                 result.add(one_shot(item.path, RATE))
         return result
 
@@ -239,17 +241,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.folder.is_dir():
         print(f"labelgen: no such folder: {args.folder}", file=sys.stderr)
         return 2
-    samples = list(read_packs(args.folder, args.longest))
-    if args.apart:
-        samples = list(without_copies(samples, Novelty.of(args.apart)))
-    known = [sample for sample in samples if sample.cls]
-    for sample in samples:
-        if not sample.cls:
-            print(f"left out {sample.path}: {sample.reason}", file=sys.stderr)
-    if not known:
-        print(f"labelgen: no one-shots in {args.folder}", file=sys.stderr)
+    try:
+        samples = list(read_packs(args.folder, args.longest))
+        if args.apart:
+            samples = list(without_copies(samples, Novelty.of(args.apart)))
+        known = [sample for sample in samples if sample.cls]
+        for sample in samples:
+            if not sample.cls:
+                print(f"left out {sample.path}: {sample.reason}", file=sys.stderr)
+        if not known:
+            raise ValueError(f"no one-shots in {args.folder}")
+        items = (Item(x.path, x.cls, x.pack, args.licence, split_of(x.pack, args.test)) for x in known)
+        write_manifest(items, args.out)
+    except (OSError, ValueError, sf.LibsndfileError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
         return 2
-    write_manifest((Item(x.path, x.cls, x.pack, args.licence, split_of(x.pack, args.test)) for x in known), args.out)
     for cls, count in Counter(sample.cls for sample in known).most_common():
         print(f"{cls:12}{count:6}")
     print(f"{args.out}: {len(known)} one-shots of {len({s.pack for s in known})} packs, "

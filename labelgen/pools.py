@@ -65,6 +65,8 @@ def attempt(make: Make, job: object) -> Outcome:
     """Do one unit; a broken file costs one line, a full disk stops the run."""
     try:
         chunks = make(job)
+    except WorkError as error:
+        return Outcome(stop=str(error))
     except (Exception, SystemExit) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         if isinstance(error, OSError) and error.errno in NOT_THE_UNITS_FAULT:

@@ -131,7 +131,8 @@ def picture(path: Path, chunk: Chunk, audio: Audio, labels: Sequence[Label], rat
         _short(_shown(chunk.source), 60),
         _short(chunk.licence or "no licence given", 80),
     )
-    figure.suptitle(f"{chunk.name}\n{_short(_shown(chunk.song), 160)}\n{'  |  '.join(about)}", fontsize=12)
+    title = f"{chunk.name}\n{_short(_shown(chunk.song), 160)}\n{'  |  '.join(about)}"
+    figure.suptitle(title, fontsize=12, parse_math=False)  # names may hold dollars
     with whole(path) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name may need letters that the font lacks
         figure.savefig(partial, format="png")

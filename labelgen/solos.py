@@ -362,8 +362,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    write_songs(parser().parse_args(argv), STYLES, compose)
-    return 0
+    return write_songs(parser().parse_args(argv), STYLES, compose)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ add_song_options, write_songs
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -32,12 +33,20 @@ def write_songs(
     args: argparse.Namespace,
     styles: Mapping[str, Style],
     compose: Callable[[Style, float, np.random.Generator], pretty_midi.PrettyMIDI],
-) -> None:
-    """Write the songs that the options ask for as ``STYLE-SEED-NUMBER.mid``; each depends on seed and number alone."""
-    args.out.mkdir(parents=True, exist_ok=True)
+) -> int:
+    """Write the songs that the options ask for as ``STYLE-SEED-NUMBER.mid``; return the exit code.
+
+    Each song depends on seed and number alone.
+    """
     names = list(styles)
-    for number in tqdm(range(args.songs), unit="song"):
-        name = names[number % len(names)]
-        rng = np.random.default_rng([args.seed, number])
-        path = args.out / f"{name.replace(' ', '-')}-{args.seed}-{number:04d}.mid"
-        compose(styles[name], args.seconds, rng).write(str(path))
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        for number in tqdm(range(args.songs), unit="song"):
+            name = names[number % len(names)]
+            rng = np.random.default_rng([args.seed, number])
+            path = args.out / f"{name.replace(' ', '-')}-{args.seed}-{number:04d}.mid"
+            compose(styles[name], args.seconds, rng).write(str(path))
+    except OSError as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
+    return 0

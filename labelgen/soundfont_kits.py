@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         items = []
         for path in args.fonts:
             items += render_font(SoundFont(path, RATE), args.licence, args.split, args.out, novelty)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"soundfont_kits: {error}", file=sys.stderr)
         return 2
     if not items:

@@ -7,6 +7,7 @@ at once. Sometimes two guitars play together, and every guitar has another micro
 """
 
 import argparse
+import os
 import re
 import sys
 from collections import defaultdict
@@ -164,6 +165,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
+    if missing := [path for path in args.input if not os.path.lexists(path)]:
+        print(f"labelgen: no such file or folder: {missing[0]}", file=sys.stderr)
+        return 2
     chords = tuple(chords_of([path for _, path in find_files(args.input, SUFFIXES)]))
     if not chords:
         print(f"labelgen: no recordings ({', '.join(SUFFIXES)}) in {', '.join(map(str, args.input))}", file=sys.stderr)

@@ -23,6 +23,8 @@ OTHER_NOTES = {"_LV2": {35: 36, 48: 45, 50: 47, 52: 57}}
 """Notes of General MIDI where a soundfont, known by the end of its name, has other drums or none: avldrums."""
 NO_KIT = re.compile(r"orch|sfx|effect|march|metronome", re.IGNORECASE)
 """In the names of presets of the drum bank whose notes are not those of the General MIDI drum channel."""
+KIT = re.compile(r"drum|kit|perc", re.IGNORECASE)
+"""In the names of soundfonts, and of presets outside the drum bank, that are drum kits."""
 BRUSHES, SWIRL, SLAP = range(40, 43), 40, 38
 """Programs of kits played with brushes, their note without an attack, and the one to play for it."""
 SILENT = 1e-3  # peak below which a note is
@@ -87,12 +89,18 @@ class SoundFont:
         self._id = self._synth.sfload(str(path))
         if self._id < 0:
             raise ValueError(f"{path}: FluidSynth cannot read this soundfont")
-        self.drum_presets = [
-            (128, p) for p in range(128) if (name := self.preset_name(128, p)) and not NO_KIT.search(name)
-        ] or [(0, p) for p in range(128) if self.preset_name(0, p)]
         self._notes = next((notes for end, notes in OTHER_NOTES.items() if path.stem.endswith(end)), {})
         self._sounding: dict[tuple[int, tuple[int, int]], bool] = {}
         self.melodic = bool(self.preset_name(0, 32))
+        # without a drum bank: a font of drums alone, or one with kits among its presets; steel drums are none
+        drums_alone = bool(self._notes or KIT.search(path.stem))
+        self.drum_presets = [
+            (128, p) for p in range(128) if (name := self.preset_name(128, p)) and not NO_KIT.search(name)
+        ] or [
+            (0, p)
+            for p in range(128)
+            if (name := self.preset_name(0, p)) and (drums_alone or (KIT.search(name) and not self.melodic))
+        ]
 
     def preset_name(self, bank: int, program: int) -> str:
         """Return the name of a preset, empty where there is none."""

@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from labelgen.chunks import BusyError, Chunk, Manifest, digest, remove_stale
+from labelgen.chunks import BusyError, Chunk, Manifest, digest, of_source, remove_stale
 from labelgen.pools import Cluster, Pool, Processes, WorkError
 
 Job = TypeVar("Job")
@@ -188,7 +188,8 @@ def run_units(
     if total is None and isinstance(jobs, Sized):
         total = len(jobs)
     started = time.monotonic()
-    made = units = before = refused = 0
+    made = units = before = refused = others = 0
+    example = ""
     with manifest.claim(), tqdm(total=total, unit="song", dynamic_ncols=True) as bar:
         remove_stale(out)
         done = manifest.digests(refused=not retry)
@@ -208,6 +209,9 @@ def run_units(
                         exhausted = True
                     elif _among(done, unit):
                         before += 1
+                        if _from_elsewhere(done, unit, job):
+                            others += 1
+                            example = example or unit
                         bar.initial += 1  # the bar's pace is that of this run
                         bar.update()
                     else:
@@ -235,6 +239,9 @@ def run_units(
     minutes = (time.monotonic() - started) / 60
     summary = f"{out}: {made} chunks of {units} songs in {minutes:.1f} minutes, {refused} refused"
     print(summary + (f", {before} done before" if before else ""), file=sys.stderr)
+    if others:
+        print(f"labelgen: {others} of those done before came from another source, as {_printable(example)}; if these "
+              "are other songs of the same name, choose another --out for them", file=sys.stderr)  # fmt: skip
     return refused
 
 
@@ -242,6 +249,12 @@ def _among(done: np.ndarray, unit: str) -> bool:
     value = np.uint64(digest(unit))
     at = int(np.searchsorted(done, value))
     return at < len(done) and bool(done[at] == value)
+
+
+def _from_elsewhere(done: np.ndarray, unit: str, job: object) -> bool:
+    """Return whether what was done under the name of `unit` is known to have another source than `job`."""
+    source = getattr(job, "source", "")
+    return bool(source) and not any(_among(done, of_source(unit, known)) for known in (source, ""))
 
 
 def _printable(text: str) -> str:

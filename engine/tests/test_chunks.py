@@ -1,10 +1,16 @@
 """Chunks: what is written is read back, and half-written things do not exist."""
 
+import errno
+import os
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile as sf
 
-from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, digest, read_labels, write_labels
+from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, digest, of_source, read_labels, write_labels
+from labelgen.pools import attempt
 
 
 def chunk(name: str) -> Chunk:
@@ -22,6 +28,21 @@ def test_labels_of_another_table_are_refused(tmp_path):
     (tmp_path / "a.tsv").write_text("start\tend\n0\t1\n")
     with pytest.raises(ValueError, match="not a label table"):
         read_labels(tmp_path / "a.tsv")
+
+
+def test_an_empty_table_of_labels_is_named(tmp_path):
+    (tmp_path / "a.tsv").write_text("")
+    with pytest.raises(ValueError, match=r"a\.tsv: not a label table"):
+        read_labels(tmp_path / "a.tsv")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_not_the_songs_fault(tmp_path):
+    (tmp_path / f"a.flac~{platform.node()}~{os.getpid()}.part").symlink_to("/dev/full")
+    writer = ChunkWriter(tmp_path, 44100)
+    done = attempt(lambda audio: writer.write("a", {"": audio}, []), np.zeros(1000, np.float32))
+    assert os.strerror(errno.ENOSPC) in done.stop and not done.refused
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_writer_leaves_whole_files_only(tmp_path):
@@ -99,6 +120,8 @@ def test_what_need_not_be_done_again(tmp_path):
     manifest.refuse("c", "no drums")
     manifest.add(parts("c", 1))
     every, made = manifest.digests(), manifest.digests(refused=False)
-    assert every.tolist() == sorted(digest(unit) for unit in ("a", "b\udcff", "c"))
-    assert made.tolist() == sorted(digest(unit) for unit in ("a", "c"))
+    chunks = [x for unit in ("a", "c") for x in (unit, of_source(unit, "src"))]
+    refused = [x for unit in ("b\udcff", "c") for x in (unit, of_source(unit, ""))]
+    assert every.tolist() == sorted(map(digest, {*chunks, *refused}))
+    assert made.tolist() == sorted(map(digest, chunks))
     assert manifest.refused() == {"b\udcff": "no drums"}

@@ -177,6 +177,13 @@ def test_keys_do_not_depend_on_where_the_library_lies_and_never_collide(tmp_path
     assert keys("nowhere.mid") == ["nowhere.mid"]
 
 
+def test_what_macos_keeps_beside_files_is_no_file_of_the_library(tmp_path):
+    for name in ("kick.flac", "._kick.flac", ".hidden.flac"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [key for key, _ in find_files([tmp_path], (".flac",))] == [".hidden.flac", "kick.flac"]
+    assert [key for key, _ in find_files([tmp_path / "._kick.flac"], (".flac",))] == ["._kick.flac"]  # named, so wanted
+
+
 def test_names_of_chunks_are_plain_and_differ():
     keys = ["日本.mid", "本日.mid", "x/日本.mid", STRANGE, "a b.mid", "a-b.mid"]
     made = [chunk_name(key, 0, "01") for key in keys]

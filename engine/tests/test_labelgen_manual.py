@@ -138,6 +138,17 @@ def test_the_map_decides(tmp_path):
     assert len(manual.read_marks(tmp_path / "a.txt", manual.read_map(str(tmp_path / "map.json")))) == 1
 
 
+def test_the_map_goes_before_the_rims_of_a_pad(tmp_path):
+    midi = pretty_midi.PrettyMIDI()
+    track = pretty_midi.Instrument(0, is_drum=True)
+    track.notes = [pretty_midi.Note(90, note, k, k + 0.1) for k, note in enumerate((36, 22, 26, 58))]
+    midi.instruments.append(track)
+    midi.write(str(tmp_path / "a.mid"))
+    assert [m.label for m in manual.read_marks(tmp_path / "a.mid", {})] == ["kick", "hihat", "hihat", "tom"]
+    names = manual.read_map('{"26": "snare", "58": null}')
+    assert [m.label for m in manual.read_marks(tmp_path / "a.mid", names)] == ["kick", "hihat", "snare"]
+
+
 @pytest.mark.parametrize("text", ["[]", '{"36": "drum"}', "{", "none.json"])
 def test_a_wrong_map_says_so(text):
     with pytest.raises(ValueError, match="--map"):

@@ -1,7 +1,10 @@
 """MIDI songs become chunks whose labels are what is heard."""
 
 import json
+import struct
+from pathlib import Path
 
+import mido
 import numpy as np
 import pretty_midi
 import pytest
@@ -197,6 +200,43 @@ def test_drums_on_other_channels_are_not_played_unlabelled(tmp_path):
     assert chunks and all(chunk.stems == ("drums",) for chunk in chunks)
 
 
+def test_notes_without_length_are_hits(tmp_path):
+    song, track = mido.MidiFile(), mido.MidiTrack()
+    song.tracks.append(track)
+    # a kick twice at once, a roll whose last stroke ends as it begins, a hat that comes again as it ends, a snare last
+    events = [(0, 36, 9), (0, 36, 0), (0, 36, 9), (0, 36, 0), (480, 38, 9), (480, 38, 7), (0, 38, 0), (0, 38, 0),
+              (480, 42, 9), (240, 42, 0), (0, 42, 9), (0, 42, 0), (240, 38, 9), (0, 38, 0)]  # fmt: skip
+    track += [mido.Message("note_on", channel=9, time=time, note=note, velocity=v) for time, note, v in events]
+    song.save(tmp_path / "a.mid")
+    hits = midi.performance(midi.read_midi(tmp_path / "a.mid"))
+    assert [(hit.time, hit.note, round(127 * hit.velocity)) for hit in hits] == [
+        (0, 36, 9), (0.5, 38, 9), (1, 38, 7), (1.5, 42, 9), (1.75, 42, 9), (2, 38, 9)
+    ]  # fmt: skip
+
+
+def test_notes_that_follow_each_other_keep_their_length(tmp_path):
+    song, track = mido.MidiFile(), mido.MidiTrack()
+    song.tracks.append(track)
+    events = [(0, 60, 9), (480, 60, 9), (0, 60, 0), (480, 60, 0)]  # the second begins before the first has ended
+    track += [mido.Message("note_on", time=time, note=note, velocity=v) for time, note, v in events]
+    song.save(tmp_path / "a.mid")
+    (part,) = midi.read_midi(tmp_path / "a.mid").instruments
+    assert [(note.start, note.end) for note in part.notes] == [(0, 0.5), (0.5, 1)]
+
+
+def test_a_folder_is_the_source_whatever_it_is_called_by(tmp_path, monkeypatch):
+    studio.song(tmp_path / "album" / "a.mid", bars=1)
+    monkeypatch.chdir(tmp_path / "album")
+    assert [song.source for _, song in midi.find_songs([Path()], [], None, 1)] == ["album"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert patterns.main(["--out", str(tmp_path / "file" / "songs"), "--songs", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("labelgen: ") and "file" in line
+
+
 def test_patterns_are_songs_with_drums(tmp_path):
     assert patterns.main(["--out", str(tmp_path), "--songs", str(len(patterns.STYLES)), "--seconds", "10"]) == 0
     files = sorted(tmp_path.glob("*.mid"))
@@ -233,6 +273,42 @@ def test_arrangements_keep_the_rest_and_say_what_they_changed():
     assert all(42 not in notes for notes in seen["no hats"])
     assert all(37 in notes and 38 not in notes for notes in seen["side-stick for snare"])
     assert {"kick under snare", "clap with snare", "ride for hats", "no kick"} <= set(seen)
+
+
+def test_an_arrangement_leaves_something_to_hear():
+    hits = [Hit(k * 0.25, 42, 0.5) for k in range(8)]
+    results = [arrange(hits, np.random.default_rng(seed)) for seed in range(60)]
+    assert all(result for result, _ in results)
+    assert not any("no hats" in made for _, made in results)
+
+
+def test_a_font_without_a_drum_bank_is_a_kit_only_if_a_name_says_so(tmp_path):
+    font, melodic = (bytearray(FONT.read_bytes()) for _ in range(2))
+    at = font.index(b"phdr") + 8
+    for number in range(struct.unpack_from("<I", font, at - 4)[0] // 38 - 1):
+        place = at + 38 * number + 20
+        program, bank = struct.unpack_from("<HH", font, place)
+        struct.pack_into("<HH", melodic, place, program, 60 if bank == 128 else bank)
+        # all but the first in banks of no song
+        struct.pack_into("<HH", font, place, number % 127, 60 + number // 127 if number else 0)
+    (tmp_path / "melodic.sf2").write_bytes(melodic)
+
+    def kits(name, preset):
+        font[at : at + 20] = preset.ljust(20, b"\0")
+        (tmp_path / name).write_bytes(font)
+        return SoundFont(tmp_path / name, 22050).drum_presets
+
+    assert SoundFont(tmp_path / "melodic.sf2", 22050).drum_presets == []  # steel drums are among them
+    assert kits("OnlyPiano.sf2", b"Piano 1") == []
+    assert kits("Some.sf2", b"Jazz Kit") == kits("MyDrums.sf2", b"Jazz") == kits("a_LV2.sf2", b"Pearl") == [(0, 0)]
+
+
+def test_a_damaged_soundfont_stops_the_run_and_blames_no_song(material, tmp_path, capfd):
+    (tmp_path / "cut.sf2").write_bytes(FONT.read_bytes()[:100_000])
+    words = [str(material[0] / "songs"), "--soundfonts", str(tmp_path), "--out", str(tmp_path / "set"), "--jobs", "1"]
+    assert midi.main(words) == 2
+    assert "cut.sf2: FluidSynth cannot read this soundfont" in capfd.readouterr().err.splitlines()[-1]
+    assert not any("First" in unit for unit in Manifest(tmp_path / "set").refused())
 
 
 def test_a_font_with_other_drums_in_the_places_of_toms_plays_toms(tmp_path):

@@ -26,6 +26,12 @@ def test_each_kind_gives_chunks_without_labels(tmp_path, capsys):
         assert np.abs(samples).max() == pytest.approx(1, abs=0.01)
 
 
+def test_a_kind_named_twice_is_made_once(tmp_path):
+    form = ["--seconds", "1", "--sample-rate", "8000", "--jobs", "1"]
+    assert main(["--kinds", "hiss", "hiss", "--count", "1", *form, "--out", str(tmp_path)]) == 0
+    assert [chunk.unit for chunk in Manifest(tmp_path).chunks()] == ["hiss-0"]
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_noises_differ_and_can_be_made_again(kind):
     first, again, other = (KINDS[kind](2 * RATE, RATE, np.random.default_rng(seed)) for seed in (1, 1, 2))

@@ -127,6 +127,12 @@ def test_a_chunk_without_labels_and_a_name_of_any_length(tmp_path):
     assert "| none given | 1 |" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_name_with_dollars_is_no_formula(chunks, tmp_path):
+    chunk = dataclasses.replace(Manifest(chunks).chunks()[0], song="A$_$B.mid", source="$x^$")
+    review.show(chunks, chunk, tmp_path)
+    assert (tmp_path / f"{chunk.name}.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("words", [["nowhere"], ["{set}", "--chunk", "nobody"], ["{set}", "--chunk", "gone"]])
 def test_user_errors(chunks, tmp_path, capsys, words):
     assert review.main([*[word.format(set=chunks) for word in words], "--out", str(tmp_path)]) == 2

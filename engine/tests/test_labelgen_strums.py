@@ -76,3 +76,5 @@ def test_chunks_hold_no_labels_and_the_seed_decides(strums, tmp_path):
 def test_a_folder_without_strums_is_named(tmp_path, capsys):
     assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+    assert main([str(tmp_path / "nothere"), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"labelgen: no such file or folder: {tmp_path / 'nothere'}\n"

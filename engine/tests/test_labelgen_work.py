@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import studio
@@ -104,6 +105,32 @@ def test_done_units_are_not_done_again_and_refused_ones_only_if_asked(tmp_path):
     assert rows(tmp_path)[: len(before)] == before
     assert [c.unit for c in Manifest(tmp_path).chunks()] == ["good#0"] * 2 + ["raise#1"] * 2
     assert Manifest(tmp_path).refused() == {}
+
+
+class Song(NamedTuple):
+    key: str
+    source: str
+
+
+def make_song(song):
+    return [Chunk(f"{song.key}-{song.source}", song.key, song.source, song.key, "CC0", "test", 1.0, 1.0)]
+
+
+def test_songs_of_another_library_with_names_that_are_done_are_told(tmp_path, capsys):
+    first, second = ([(key, Song(key, source)) for key in ("01", "02")] for source in ("album A", "album B"))
+    assert run_units(make_song, first, tmp_path, 1) == run_units(make_song, first, tmp_path, 1) == 0
+    assert "another source" not in capsys.readouterr().err
+    assert run_units(make_song, [*second, ("03", Song("03", "album B"))], tmp_path, 1) == 0
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("labelgen: 2 of those done before came from another source, as 01;") and "--out" in told
+    assert [c.source for c in Manifest(tmp_path).chunks()] == ["album A", "album A", "album B"]
+
+
+def test_what_is_not_known_to_come_from_elsewhere_is_not_told(tmp_path, capsys):
+    Manifest(tmp_path).refuse("02", "no drums")
+    Manifest(tmp_path).add(make_song(Song("01", "")))
+    run_units(make_song, [(key, Song(key, "album")) for key in ("01", "02")], tmp_path, 1)
+    assert capsys.readouterr().err.rstrip().endswith("2 done before")
 
 
 def test_a_full_disk_stops_the_run_and_blames_no_unit(tmp_path, capsys):

@@ -41,6 +41,45 @@ def test_packs_leave_out_what_is_known(tmp_path, capsys):
     assert "copied.wav: a copy" in left and "silent" in left
 
 
+def test_a_manifest_from_a_spreadsheet_is_read(tmp_path):
+    table = "path,class,source,licence\na.wav,kick,x,CC0\na.mid,midi-full,x,CC0\nb.mid,songs,x,CC0\n"
+    (tmp_path / "m.csv").write_text(table, encoding="utf-8-sig")
+    assert [item.cls for item in read_manifest(tmp_path / "m.csv")] == ["kick", "midi-full", "songs"]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("b.wav,snare", "line 3 ends before the columns source, licence"),
+        ("b.wav,sanre,x,CC0", "line 3: .*'sanre'.*snare"),
+    ],
+)
+def test_a_wrong_line_of_a_manifest_is_named(tmp_path, row, told):
+    (tmp_path / "m.csv").write_text(f"path,class,source,licence\na.wav,kick,x,CC0\n{row}\n")
+    with pytest.raises(ValueError, match=rf"m\.csv: {told}"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_what_packs_cannot_read_or_write_is_one_line(tmp_path, capsys):
+    (tmp_path / "packs" / "kit").mkdir(parents=True)
+    sf.write(tmp_path / "packs" / "kit" / "kick.wav", np.hanning(4410), RATE)
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "gone.csv").write_text("path,class,source,licence\ngone.wav,kick,x,CC0\n")
+    (tmp_path / "text.csv").write_text("path,class,source,licence\nfile,kick,x,CC0\n")
+    for words, told in (
+        (["--apart", "nothere.csv"], "nothere.csv"),
+        (["--apart", "gone.csv"], "gone.wav"),
+        (["--apart", "text.csv"], "file"),
+        (["--out", "file/m.csv"], "file"),
+    ):
+        option, name = words
+        assert (
+            packs.main([str(tmp_path / "packs"), "--out", str(tmp_path / "m.csv"), option, str(tmp_path / name)]) == 2
+        )
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("labelgen: ") and told in line
+
+
 def test_notes_are_what_the_kit_plays_there():
     standard = soundfont_kits.voices_of("soundfont_x:000_Standard")
     assert (standard[36], standard[48], standard[40], standard[75]) == ("kick", "tom", "snare", "perc")
