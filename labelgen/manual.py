@@ -138,8 +138,8 @@ def _from_list(path: Path, names: Names) -> list[Mark]:
         if label == "":
             unknown[name] = unknown.get(name, 0) + 1
         elif label is not None:
-            # TIME LABEL VELOCITY, as chunks have it
-            velocity = float(cells[2]) if len(cells) == 3 and _is_number(cells[2]) and not _is_number(cells[1]) else 0.0
+            # TIME LABEL VELOCITY and perhaps more, as chunks and transcriptions have it
+            velocity = float(cells[2]) if len(cells) >= 3 and _is_number(cells[2]) and not _is_number(cells[1]) else 0.0
             marks.append(Mark(time, label, velocity if 0 <= velocity <= 1 else 0.0))
     if unknown:
         listed = ", ".join(f"{name or '(nothing)'} ({count} x)" for name, count in sorted(unknown.items())[:8])

@@ -1,6 +1,7 @@
 """Labels made by hand find their place in the recording, or are refused with the evidence."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,13 @@ def test_label_files_are_read(tmp_path, text):
     (tmp_path / "a.txt").write_text("\ufeff" + text, encoding="utf-8")
     marks = manual.read_marks(tmp_path / "a.txt", {})
     assert [(m.time, m.label) for m in marks] == [(0.5, "kick"), (1.25, "snare"), (2.0, "hihat")]
+
+
+@pytest.mark.parametrize("more", ["", "\tprominence", "\tconfidence\treported"])
+def test_tables_bring_their_velocities(tmp_path, more):
+    cells = re.sub(r"\w+", "0.7", more)
+    (tmp_path / "a.tsv").write_text(f"time\tlabel\tvelocity{more}\n0.5\tkick\t0.9{cells}\n1.25\tsnare\t0.5{cells}\n")
+    assert [m.velocity for m in manual.read_marks(tmp_path / "a.tsv", {})] == [0.9, 0.5]
 
 
 def test_the_map_decides(tmp_path):
