@@ -16,27 +16,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import soundfile as sf
-import soxr
 from tqdm import tqdm
 
 from labelgen.audio import hear
 from labelgen.chunks import Label, Manifest, read_labels
 from labelgen.material import read_manifest
-from labelgen.shreds import RATE, ShredClassifier, released
+from labelgen.shreds import ShredClassifier, released
 from labelgen.work import positive
 from training.evaluate import read_truth
 from training.score import Count, match
-from training.shred_data import backings, gaps_between, whole_kits
+from training.shred_data import backings, gaps_between, read_audio, whole_kits
 from training.shred_exam import Exam, answer, table
 
 F32 = npt.NDArray[np.float32]
 LEVELS = (float("-inf"), -30.0, -20.0, -15.0, -10.0, -5.0, 0.0)
-
-
-def read(path: Path) -> F32:
-    """Read a file as mono at `RATE`."""
-    audio, rate = sf.read(path, dtype="float32", always_2d=True)
-    return np.asarray(soxr.resample(audio.mean(axis=1), rate, RATE), np.float32)
 
 
 def from_folders(drums: Path, mixes: Path, labels: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
@@ -45,7 +38,7 @@ def from_folders(drums: Path, mixes: Path, labels: Path) -> Iterator[tuple[F32, 
         mix = next((p for p in mixes.glob(f"{path.stem}.*") if p.suffix in (".flac", ".wav")), None)
         table = next(iter(labels.glob(f"{path.stem}.t[xs][tv]")), None)
         if mix and table:
-            a, b = read(path), read(mix)
+            a, b = read_audio(path), read_audio(mix)
             length = min(len(a), len(b))
             yield a[:length], b[:length] - a[:length], read_truth(table)
 
@@ -54,7 +47,7 @@ def from_chunks(folder: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
     """Yield drums, backing and labels of the chunks that have both stems."""
     for chunk in Manifest(folder).chunks():
         if {"drums", "backing"} <= set(chunk.stems):
-            drums, backing = (read(folder / f"{chunk.name}.{stem}.flac") for stem in ("drums", "backing"))
+            drums, backing = (read_audio(folder / f"{chunk.name}.{stem}.flac") for stem in ("drums", "backing"))
             yield drums, backing, read_labels(folder / f"{chunk.name}.tsv")
 
 
@@ -108,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(examine(args, classifier))
             return 0
         tracks = list(from_chunks(args.chunks) if args.chunks else from_folders(*args.folders))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"label_quality: {error}", file=sys.stderr)
         return 2
     if not tracks:

@@ -8,14 +8,34 @@ et al., "Model soups", ICML 2022) at the cost of one. With --answers the network
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from training.checkpoints import read_checkpoint, write_checkpoint
+from training.checkpoints import write_checkpoint
+from training.train import DrumTask, beyond_shapes, checkpoint, load_task
 
 
-def average(checkpoints: Sequence[Path]) -> dict[str, object]:
+def load(checkpoints: Sequence[Path]) -> list[DrumTask]:
+    """Return the tasks of checkpoints whose answers can be compared.
+
+    Raises
+    ------
+    ValueError
+        If they hear other features, know other labels or answer after other delays.
+    """
+    tasks = [load_task(path) for path in checkpoints]
+    for path, task in zip(checkpoints, tasks, strict=True):
+        for name in ("features", "labels", "delays"):
+            theirs, first = (getattr(each.config, name) for each in (task, tasks[0]))
+            if theirs != first:
+                raise ValueError(f"{path}: {name} are {theirs}, those of {checkpoints[0]} {first}; they have to agree")
+    return tasks
+
+
+def average(checkpoints: Sequence[Path]) -> dict[str, Any]:
     """Return weights and configuration of the mean, a checkpoint to export or to begin from.
 
     Raises
@@ -23,19 +43,20 @@ def average(checkpoints: Sequence[Path]) -> dict[str, object]:
     ValueError
         If the checkpoints hold different networks.
     """
-    loaded = [read_checkpoint(path) for path in checkpoints]
-    first, *others = (each["state_dict"] for each in loaded)
-    if any({k: v.shape for k, v in first.items()} != {k: v.shape for k, v in each.items()} for each in others):
-        raise ValueError("the checkpoints hold different networks")
+    tasks = load(checkpoints)
+    first, *others = (task.state_dict() for task in tasks)
+    shapes = [{name: value.shape for name, value in each.items()} for each in (first, *others)]
+    for path, task, shape in zip(checkpoints, tasks, shapes, strict=True):
+        if shape != shapes[0] or beyond_shapes(task) != beyond_shapes(tasks[0]):
+            raise ValueError(f"{path} holds another network than {checkpoints[0]}; with --answers any go together")
     mean = {
         name: torch.stack([value, *(each[name] for each in others)]).mean(dim=0) if value.is_floating_point() else value
         for name, value in first.items()
     }
-    kept = ("hyper_parameters", "pytorch-lightning_version")
-    return {"state_dict": mean, **{name: loaded[0][name] for name in kept}}
+    return {**checkpoint(tasks[0]), "state_dict": mean}
 
 
-def together(checkpoints: Sequence[Path]) -> dict[str, object]:
+def together(checkpoints: Sequence[Path]) -> dict[str, Any]:
     """Return weights and configuration of the ensemble, a checkpoint as any other.
 
     Raises
@@ -43,24 +64,17 @@ def together(checkpoints: Sequence[Path]) -> dict[str, object]:
     ValueError
         If the networks hear other features, know other labels or answer after other delays.
     """
-    loaded = [read_checkpoint(path) for path in checkpoints]
-    configs = [each["hyper_parameters"]["config"] for each in loaded]
-    for path, config in zip(checkpoints, configs, strict=True):
-        for name in ("features", "labels", "delay"):
-            if config[name] != configs[0][name]:
-                raise ValueError(
-                    f"{path}: {name} is {config[name]}, that of {checkpoints[0]} {configs[0][name]}; they have to agree"
-                )
+    tasks = load(checkpoints)
+    configs = [asdict(task.config) for task in tasks]
     members = [{"architecture": config["architecture"], **config["sizes"]} for config in configs]
     config = {**configs[0], "architecture": "ensemble", "sizes": {"members": members}, "weights": ()}
     config["train"] = tuple(dict.fromkeys(name for each in configs for name in each["train"]))
     weights = {
         name.replace("network.", f"network.members.{number}.", 1): value
-        for number, each in enumerate(loaded)
-        for name, value in each["state_dict"].items()
+        for number, task in enumerate(tasks)
+        for name, value in task.state_dict().items()
     }
-    version = loaded[0]["pytorch-lightning_version"]
-    return {"state_dict": weights, "hyper_parameters": {"config": config}, "pytorch-lightning_version": version}
+    return {**checkpoint(tasks[0]), "state_dict": weights, "hyper_parameters": {"config": config}}
 
 
 def parser() -> argparse.ArgumentParser:

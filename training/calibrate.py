@@ -66,6 +66,29 @@ def picked(spec: ModelSpec, onsets: Activations) -> list[list[int]]:
     return [np.flatnonzero(column).tolist() for column in hits.T]
 
 
+def count(hits: Sequence[Label], times: npt.NDArray[np.float64]) -> tuple[Count, list[tuple[float, int]]]:
+    """Count right and wrong reports of one drum; who reports a hit that drowns is neither right nor wrong.
+
+    Parameters
+    ----------
+    hits : sequence of Label
+        All that the drum plays.
+    times : float64 [n]
+        Of the reports.
+
+    Returns
+    -------
+    counted : Count
+    pairs : list of (float, int)
+        Of each hit that was found, its time and which report it was.
+    """
+    truth = [x.time for x in hits if x.prominence >= AUDIBLE_DB]
+    drowned = [x.time for x in hits if x.prominence < AUDIBLE_DB]
+    counted, pairs = match(truth, times, WINDOW)
+    excused, _ = match(drowned, np.delete(times, [e for _, e in pairs]), WINDOW)
+    return replace(counted, fp=counted.fp - excused.tp), [(truth[r], e) for r, e in pairs]
+
+
 def calibrate(
     spec: ModelSpec, tracks: Sequence[tuple[Activations, list[Label], int]], only: Sequence[str] = (), beta: float = 1.0
 ) -> tuple[ModelSpec, list[tuple[float, Count, float]]]:
@@ -81,24 +104,20 @@ def calibrate(
     beta : float
         Weight of recall against precision in the F that is maximised.
     """
-    count = len(spec.labels)
-    table = np.empty((len(GRID), count), object)
-    offsets: list[list[list[float]]] = [[[] for _ in range(count)] for _ in GRID]
+    size = len(spec.labels)
+    table = np.empty((len(GRID), size), object)
+    offsets: list[list[list[float]]] = [[[] for _ in range(size)] for _ in GRID]
     for row, threshold in enumerate(tqdm(GRID, desc="thresholds")):
-        trial = replace(spec, thresholds=(float(threshold),) * count)
-        totals = [Count()] * count
+        trial = replace(spec, thresholds=(float(threshold),) * size)
+        totals = [Count()] * size
         for onsets, labels, rate in tracks:
             ends = np.array([spec.features.frame_end(k, rate) / rate for k in range(len(onsets))])
             for index, frames in enumerate(picked(trial, onsets)):
                 mine = [x for x in labels if x.label == spec.labels[index]]
-                truth = [x.time for x in mine if x.prominence >= AUDIBLE_DB]
-                drowned = [x.time for x in mine if x.prominence < AUDIBLE_DB]
                 times = ends[frames] - spec.attack_offset_seconds[index] if frames else np.empty(0)
-                counted, pairs = match(truth, times, WINDOW)
-                # who reports a hit that drowned is neither right nor wrong
-                excused, _ = match(drowned, np.delete(times, [e for _, e in pairs]), WINDOW)
-                totals[index] += replace(counted, fp=counted.fp - excused.tp)
-                offsets[row][index] += [float(ends[frames[e]] - truth[r]) for r, e in pairs]
+                counted, pairs = count(mine, times)
+                totals[index] += counted
+                offsets[row][index] += [float(ends[frames[e]] - time) for time, e in pairs]
         table[row] = totals
     chosen: list[tuple[float, Count, float]] = []
     for index, label in enumerate(spec.labels):

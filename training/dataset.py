@@ -7,15 +7,14 @@ from the same song or not, and `training.augment` mixes them.
 
 Contents
 --------
-FeatureSet, load_features, chunk_features, BLOCK, Batches
+FeatureSet, load_features, file_states, chunk_features, BLOCK, Batches
 """
 
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from tqdm import tqdm
 
 from dance.features import log_mel
 from dance.spec import FeatureSpec
-from labelgen.chunks import LAYERED, Chunk, Manifest, layered, read_labels
+from labelgen.chunks import LAYERED, Chunk, Manifest, layered, read_labels, remove_stale, whole
 from training.augment import FLOOR_DB, Augment, remix
 
 Half = npt.NDArray[np.float16]
@@ -73,7 +72,9 @@ def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> Fea
         for key in ([parts, PARTS, asdict(spec), list(labels), LAYERED], what)
     )
     cache = folder / "features" / f"{kind}-{state}"
-    if not cache.is_dir():
+    cache.mkdir(parents=True, exist_ok=True)
+    remove_stale(cache)
+    if not all((cache / name).exists() for name in parts):
         _compute(folder, chunks, spec, labels, cache)
         for old in cache.parent.glob(f"{kind}-*"):
             if old != cache:
@@ -90,6 +91,11 @@ def _state(folder: Path, chunk: Chunk) -> list[tuple[int, int]]:
     """Return size and time of the files that features are made of."""
     sounds = [f"{chunk.name}.{stem}.flac" for stem in chunk.stems if stem in ("drums", "backing")]
     files = [folder / name for name in (f"{chunk.name}.tsv", *(sounds or [f"{chunk.name}.flac"]))]
+    return file_states(files)
+
+
+def file_states(files: Iterable[Path]) -> list[tuple[int, int]]:
+    """Return size and time of files: where these have changed, what was made of the files is out of date."""
     return [(status.st_size, status.st_mtime_ns) for status in map(Path.stat, files)]
 
 
@@ -118,7 +124,7 @@ def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequen
         prominence[:, [label not in chunk.details["complete"] for label in labels]] = UNKNOWN
     for label in layered(read_labels(folder / f"{chunk.name}.tsv")):
         frame = int(label.time / spec.hop_seconds)
-        if label.label in labels and frame < count:
+        if label.label in labels and 0 <= frame < count:
             at = (frame, labels.index(label.label))
             level = int(np.clip(round(np.clip(label.prominence, UNKNOWN, _CLEAR)), UNKNOWN, _CLEAR))
             prominence[at] = max(prominence[at], level) if velocity[at] else level
@@ -129,19 +135,13 @@ def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequen
 
 
 def _compute(folder: Path, chunks: Iterable[Chunk], spec: FeatureSpec, labels: Sequence[str], cache: Path) -> None:
-    """Write the features of all chunks end to end, one chunk in memory at a time."""
-    cache.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(suffix=".part", dir=cache.parent) as name:
-        partial = Path(name) / cache.name
-        partial.mkdir()
-        with ExitStack() as stack:
-            files = {part: stack.enter_context((partial / part).open("wb")) for part in _TYPES}
-            for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
-                made = chunk_features(folder, chunk, spec, labels)
-                for part, kind in _TYPES.items():
-                    getattr(made, part).astype(kind).tofile(files[part])
-        with suppress(OSError):  # another process was faster
-            partial.replace(cache)
+    """Write the features of all chunks end to end, one chunk in memory at a time; other processes may do the same."""
+    with ExitStack() as stack:
+        files = {part: stack.enter_context(stack.enter_context(whole(cache / part)).open("wb")) for part in _TYPES}
+        for chunk in tqdm(chunks, desc=f"features of {folder.name}", unit="chunk"):
+            made = chunk_features(folder, chunk, spec, labels)
+            for part, kind in _TYPES.items():
+                getattr(made, part).astype(kind).tofile(files[part])
 
 
 def _over(first: npt.NDArray[np.float32], second: Half, level: float) -> npt.NDArray[np.float32]:

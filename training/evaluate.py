@@ -26,7 +26,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from dance import Detector, Event
-from dance.labels import LABELS, MDB
+from dance.labels import LABELS, MDB, OTHER
 from labelgen.chunks import Label, layered, read_labels
 from training.score import REPORTED, Count, match
 
@@ -46,25 +46,34 @@ class Track:
 def read_truth(path: Path) -> list[Label]:
     """Read a label file of either form; sounds layered to one hit, as chunks may have them, are one.
 
+    Classes that are none of ours are other percussion, and said to be.
+
     Raises
     ------
     ValueError
-        If it is of neither; the message names the line.
+        If it is of neither form, the message names the line; or if it names no class of ours.
     OSError
         If it cannot be read.
     """
     if path.suffix == ".tsv":
-        return layered(read_labels(path))
-    labels = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            time, name, *_ = line.split()
-            labels.append(Label(float(time), MDB.get(name, name), 1.0))
-        except ValueError:
-            raise ValueError(f"{path}, line {number}: need seconds and a class, not {line.strip()!r}") from None
-    return labels
+        labels = read_labels(path)
+    else:
+        labels = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                time, name, *_ = line.split()
+                labels.append(Label(float(time), MDB.get(name, name), 1.0))
+            except ValueError:
+                raise ValueError(f"{path}, line {number}: need seconds and a class, not {line.strip()!r}") from None
+    known = (*LABELS, OTHER)
+    if foreign := sorted({x.label for x in labels}.difference(known)):
+        if not any(x.label in known for x in labels):
+            raise ValueError(f"{path}: none of its classes ({', '.join(foreign[:5])}) is of {', '.join(known)}")
+        print(f"{path}: counted as other percussion: {', '.join(foreign)}", file=sys.stderr)
+        labels = [x if x.label in known else x._replace(label=OTHER) for x in labels]
+    return layered(labels) if path.suffix == ".tsv" else labels
 
 
 def detect(detector: Detector, path: Path) -> tuple[list[Event], float]:

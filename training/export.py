@@ -25,6 +25,7 @@ from dance.network import Network
 from dance.onnx_session import METADATA
 from dance.spec import ModelSpec
 from dance.tcn import DESCRIPTION
+from labelgen.chunks import whole
 from models import DrumNet
 from models.restored import restored
 from models.streaming import Streaming, streaming
@@ -41,8 +42,6 @@ REFRACTORY = {"kick": 0.05, "snare": 0.04, "hihat": 0.04, "tom": 0.05, "cymbal":
 def default_spec(config: TrainConfig, name: str) -> ModelSpec:
     """Return a spec with thresholds still to be calibrated."""
     count = len(config.labels)
-    # a hit lies on average in the middle of its frame and is reported `delay` frames later
-    delays = (config.delay,) * count if isinstance(config.delay, int) else config.delay
     return ModelSpec(
         name=name,
         labels=config.labels,
@@ -51,7 +50,8 @@ def default_spec(config: TrainConfig, name: str) -> ModelSpec:
         sample_rates=(44100, 48000),
         thresholds=(0.4,) * count,
         refractory_seconds=tuple(REFRACTORY.get(label, 0.05) for label in config.labels),
-        attack_offset_seconds=tuple((delay + 0.5) * config.features.hop_seconds for delay in delays),
+        # a hit lies on average in the middle of its frame and is reported `delay` frames later
+        attack_offset_seconds=tuple((delay + 0.5) * config.features.hop_seconds for delay in config.delays),
     )
 
 
@@ -112,15 +112,13 @@ def export(network: DrumNet, spec: ModelSpec, path: Path) -> float:
     if description := step.description():
         write_metadata(model, DESCRIPTION, json.dumps(description))
         name_constants(model, step)
-    partial = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, partial)
-    differences = parity(network, partial)
-    for differs, most in zip(differences, (PARITY, PARITY_COMPILED), strict=True):
-        if differs > most:
-            partial.unlink()
-            raise RuntimeError(f"the exported model differs from torch by {differs:.1e}, more than {most:.0e}")
-    partial.replace(path)
+    with whole(path) as partial:
+        onnx.save(model, partial)
+        differences = parity(network, partial)
+        for differs, most in zip(differences, (PARITY, PARITY_COMPILED), strict=True):
+            if differs > most:
+                raise RuntimeError(f"the exported model differs from torch by {differs:.1e}, more than {most:.0e}")
     return differences[0]
 
 

@@ -32,9 +32,9 @@ from dance.spec import ModelSpec
 from labelgen.chunks import Chunk, Manifest
 from labelgen.work import positive, share
 from models import DrumNet
-from training.calibrate import AUDIBLE_DB, WINDOW, picked
+from training.calibrate import count, picked
 from training.export import PARITY, export, parity
-from training.score import Count, match
+from training.score import Count
 from training.train import DrumTask, load_task
 from training.tuning import Clip, Tuning, activations, cut, read_clip, tune
 
@@ -60,11 +60,7 @@ def score(network: DrumNet, spec: ModelSpec, clips: Sequence[Clip]) -> Counts:
             if label not in spec.enabled or label not in clip.complete:
                 continue
             times = (np.array(hits[column], float) + 1) * spec.features.hop_seconds - spec.attack_offset_seconds[column]
-            mine = [x for x in clip.labels if x.label == label]
-            counted, pairs = match([x.time for x in mine if x.prominence >= AUDIBLE_DB], times, WINDOW)
-            drowned = [x.time for x in mine if x.prominence < AUDIBLE_DB]
-            excused, _ = match(drowned, np.delete(times, [e for _, e in pairs]), WINDOW)
-            counts[label] += replace(counted, fp=counted.fp - excused.tp)
+            counts[label] += count([x for x in clip.labels if x.label == label], times)[0]
     return counts
 
 
@@ -99,7 +95,7 @@ def attempt(
     for learned, held in (parts, parts[::-1]):
         tuned = tune(network, learned, others, tuning, tell)
         before, after = (
-            {label: counts[label] + count for label, count in score(each, spec, held).items()}
+            {label: counts[label] + counted for label, counted in score(each, spec, held).items()}
             for counts, each in ((before, network), (after, tuned))
         )
     return before, after
@@ -251,7 +247,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, sf.SoundFileError) as error:
         failed = str(error)
     except KeyboardInterrupt:
-        args.out.with_suffix(".part").unlink(missing_ok=True)
         print("finetune: stopped; nothing was written", file=sys.stderr)
         return 130
     if failed:

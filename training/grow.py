@@ -32,7 +32,10 @@ def _enlarged(old: Tensor, new: Tensor) -> Tensor:
 
 
 def grow(
-    checkpoint: Path, dilations: Sequence[int] = (), channels: int | None = None, delay: int | Sequence[int] = ()
+    checkpoint: Path,
+    dilations: Sequence[int] = (),
+    channels: int | None = None,
+    delay: int | Sequence[int] | None = None,
 ) -> dict[str, object]:
     """Return weights and configuration of the larger network, a checkpoint to begin from.
 
@@ -65,7 +68,7 @@ def grow(
         "dilations": [*own.dilations, *dilations],
         "channels": channels or own.channels,
     }
-    config["delay"] = delay or task.config.delay
+    config["delay"] = task.config.delay if delay is None else delay
     larger = DrumTask(config)
     assert isinstance(larger.network, TCN)
     fresh = larger.network.state_dict()
@@ -92,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("checkpoint", type=Path, metavar="CKPT", help="a TCN of training/train.py")
     result.add_argument("--dilations", type=int, nargs="+", default=[], help="one new block each")
     result.add_argument("--channels", type=int, help="width of the residual stream (default: as before)")
-    result.add_argument("--delay", type=int, nargs="+", default=[], metavar="FRAMES",
+    result.add_argument("--delay", type=int, nargs="+", metavar="FRAMES",
                         help="label delay from now on: one, or one for each label (default: as before)")  # fmt: skip
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result
@@ -101,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    delay = args.delay[0] if len(args.delay) == 1 else args.delay
+    delay = args.delay[0] if args.delay and len(args.delay) == 1 else args.delay
     try:
         write_checkpoint(grow(args.checkpoint, args.dilations, args.channels, delay), args.out)
     except (OSError, ValueError) as error:

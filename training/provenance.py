@@ -1,7 +1,8 @@
 """List what a run learned from, with licences, as Markdown for its model card.
 
 Reads the chunk sets that the run's configuration names, and the material manifests for the licence of
-each source. What no manifest names is listed as unknown, so that nothing goes unsaid.
+each source. What no manifest names is listed as unknown, so that nothing goes unsaid. Of a remix the source is that of
+the drums, beside the terms of both: what the backing was, its set says by the name of the song alone.
 """
 
 import argparse
@@ -28,6 +29,12 @@ def licences(manifests: Iterable[Path]) -> dict[str, str]:
 LONG = 0.1  # hours: shorter recordings share a row with others of their licence
 
 
+def sounds_of(chunk: Chunk) -> set[str]:
+    """Return the one-shots' sources and the soundfonts that a chunk sounds with."""
+    about = chunk.details
+    return {*(about.get("kit") or {}).values(), *about.get("sounds", ()), *about.get("soundfonts", ())}
+
+
 def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
     """Return two tables: songs and recordings by hours, short ones together; one-shots and soundfonts by licence."""
     hours: dict[tuple[str, str], float] = defaultdict(float)
@@ -36,8 +43,7 @@ def tables(chunks: Sequence[Chunk], known: dict[str, str]) -> str:
     for chunk in chunks:
         own[chunk.source] |= set(chunk.licence.split("; ")) - {""}
         hours[chunk.source, chunk.method] += chunk.seconds / 3600
-        kit = chunk.details.get("kit") or {}
-        for source in {*kit.values(), *chunk.details.get("sounds", ()), *chunk.details.get("soundfonts", ())}:
+        for source in sounds_of(chunk):
             sounds[source] += 1
     lines = ["| songs and recordings | labels by | hours | licence |", "| --- | --- | --- | --- |"]
     short: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
@@ -76,7 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         configs = [json.loads((run / "config.json").read_text(encoding="utf-8")) for run in args.runs]
         folders = dict.fromkeys(folder for config in configs for folder in config["train"])
-        chunks = [chunk for folder in folders for chunk in Manifest(Path(folder)).chunks()]
+        chunks = []
+        for folder in folders:
+            if not (there := Manifest(Path(folder)).chunks()):
+                raise ValueError(f"{folder}: no chunks here; run this where the sets of the run still are")
+            chunks += there
         print(tables(chunks, licences(args.manifests)))
     except (OSError, ValueError, KeyError) as error:
         print(f"provenance: {error}", file=sys.stderr)

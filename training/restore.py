@@ -14,15 +14,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import soundfile as sf
 import torch
 from torch import Tensor, nn
 
+from dance.network import Network
 from models.base import DrumNet
 from models.restored import restored
 from training.checkpoints import write_checkpoint
 from training.train import DrumTask, Mixes, TrainConfig, checkpoint, read_settings
 
 BATCHES = 20
+OF_THE_FILE = ("channels", "dilations", "mean_frames", "depth_db", "usual_db", "timbre")
+"""Sizes of a TCN that its model file tells."""
 
 
 def restore(model: Path, config: TrainConfig) -> dict[str, Any]:
@@ -33,23 +37,29 @@ def restore(model: Path, config: TrainConfig) -> dict[str, Any]:
     model : Path
         A file of ``training/export.py``.
     config : TrainConfig
-        Of a network of the same shape; its sets are measured on.
+        Its sets are measured on. The sizes of the network are those of the file.
 
     Raises
     ------
     ValueError
-        If the file holds no TCN, or one of another shape than the configuration's.
-    OSError
+        If the file holds no TCN, or one of other labels or features than the configuration's.
+    OSError, LibsndfileError
         If a set cannot be read.
     """
     network = restored(model)
     if network is None:
         raise ValueError(f"{model}: not a TCN; others cannot be restored")
-    task = DrumTask(asdict(config))
-    try:
-        task.network.load_state_dict(network.state_dict())
-    except RuntimeError as error:
-        raise ValueError(f"{model}: not the network of the configuration ({error})") from None
+    spec = Network(model).spec
+    for name, theirs, asked in (
+        ("architecture", "tcn", config.architecture),
+        ("labels", spec.labels, config.labels),
+        ("features", spec.features, config.features),
+    ):
+        if theirs != asked:
+            raise ValueError(f"{model}: not a network of the configuration: {name} is {theirs}, there {asked}")
+    known = {name: value for name, value in asdict(network.config).items() if name in OF_THE_FILE}
+    task = DrumTask(asdict(replace(config, sizes={**config.sizes, **known})))
+    task.network.load_state_dict(network.state_dict())
     data = Mixes(replace(config, valid=()))
     data.setup("fit")
     measure(task.network.eval(), (batch["frames"] for batch in itertools.islice(data.train, BATCHES)))
@@ -101,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("model", type=Path, metavar="MODEL.onnx", help="a TCN of training/export.py")
     result.add_argument("--config", type=Path, metavar="JSON", required=True,
-                        help="settings of the training to come, as for training/train.py")  # fmt: skip
+                        help="settings of the training to come, as for training/train.py; all but sizes")  # fmt: skip
     result.add_argument("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
     return result
 
@@ -111,12 +121,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         config = TrainConfig.from_dict(read_settings(args.config))
-        write_checkpoint(restore(args.model, config), args.out)
-    except (OSError, ValueError) as error:
+        made = restore(args.model, config)
+        write_checkpoint(made, args.out)
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"restore: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    depth_db = made["hyper_parameters"]["config"]["sizes"]["depth_db"]
+    if depth_db != config.sizes.get("depth_db"):  # which changes no weight, so that training would not notice
+        print(f"{args.out}: depth_db is {depth_db}, as in the file; to train it on, let the sizes of --config say so")
     return 0
 
 

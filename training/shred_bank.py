@@ -20,6 +20,7 @@ import numpy.typing as npt
 import soxr
 
 from dance.labels import GENERAL_MIDI, LABELS, OTHER
+from labelgen.chunks import whole
 from labelgen.kits import LEVEL_DB, one_shot, voice_of
 from labelgen.material import Item
 from labelgen.percussion import make_percussion
@@ -64,8 +65,8 @@ def make_bank(
         kit = len(sources) + number
         sounds += [(key.split("/")[0], kit, sound) for key, choices in made.items() for sound in choices[:1]]
     frames, voices, kits = [], [], []
-    for voice, kit, whole in sounds:
-        sound = whole[: RATE // 2]
+    for voice, kit, entire in sounds:
+        sound = entire[: RATE // 2]
         for semitones in SEMITONES:
             shift = semitones + rng.uniform(-1, 1)
             bent = soxr.resample(sound, RATE * 2 ** (shift / 12), RATE, quality="MQ")
@@ -104,9 +105,8 @@ class HitBank:
     def save(self, path: Path) -> None:
         """Keep the bank at `path`; there is never half a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, frames=self.frames, voices=self.voices, kits=self.kits, gaps=self.gaps)
-        partial.replace(path)
+        with whole(path) as partial, partial.open("wb") as file:
+            np.savez(file, frames=self.frames, voices=self.voices, kits=self.kits, gaps=self.gaps)
 
     @classmethod
     def load(cls, path: Path) -> "HitBank":

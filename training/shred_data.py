@@ -11,8 +11,8 @@ onset stops it, and a *replay* plays the labels of a performance with another ki
 
 Contents
 --------
-Track, ShredSet, gaps_between, backings, vary, sympathy, passage, audible, performance, replay, whole_kits, roll_call,
-degrade, leak, spoil, targets, cut, join
+Track, ShredSet, gaps_between, backings, vary, sympathy, passage, audible, drums_of, performance, replay, whole_kits,
+roll_call, degrade, leak, spoil, targets, cut, join
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -341,10 +341,14 @@ def audible(voices: Mapping[str, F32], hits: Sequence[Hit]) -> list[Hit]:
     return result
 
 
+def drums_of(folder: Path, chunk: Chunk) -> Path:
+    """Return the recording of a chunk's drums: the stem, or the mix where there is none."""
+    return folder / (f"{chunk.name}.drums.flac" if "drums" in chunk.stems else f"{chunk.name}.flac")
+
+
 def performance(folder: Path, chunk: Chunk) -> Track:
     """Read the drums of a labelled chunk."""
-    name = f"{chunk.name}.drums" if "drums" in chunk.stems else chunk.name
-    drums = read_audio(folder / f"{name}.flac")
+    drums = read_audio(drums_of(folder, chunk))
     return Track(_normal(drums), [x for x in read_labels(folder / f"{chunk.name}.tsv") if x.label != OTHER])
 
 

@@ -22,7 +22,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dance.labels import LABELS
@@ -34,6 +34,7 @@ from training.checkpoints import read_checkpoint
 from training.dataset import BLOCK, Batches, Boldness, load_features
 from training.loss import DrumLoss
 from training.precision import precision
+from training.schedule import one_cycle
 
 SURVEYED = ("frontend.lift.", "heads.timbre.")
 """Parts of a network that `training.survey` adds, and no step of training changes."""
@@ -128,9 +129,15 @@ class TrainConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise ValueError(f"{name} must be a positive number, not {value!r}")
-        delays = (self.delay,) if isinstance(self.delay, int) else self.delay
-        if min(delays, default=0) < 0 or len(delays) not in (1, len(self.labels)):
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number, 0 or more, not {self.seed!r}")
+        if min(self.delays, default=0) < 0 or len(self.delays) != len(self.labels):
             raise ValueError(f"delay must be one number of frames, or one for each of {', '.join(self.labels)}")
+
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """Label delay of each label in frames."""
+        return (self.delay,) * len(self.labels) if isinstance(self.delay, int) else self.delay
 
 
 OF_THE_NETWORK = ("architecture", "sizes", "features", "labels", "delay")
@@ -178,10 +185,7 @@ class DrumTask(pl.LightningModule):
         """AdamW under a one-cycle schedule."""
         c = self.config
         optimiser = torch.optim.AdamW(self.parameters(), lr=c.rate, weight_decay=c.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, c.rate, total_steps=c.steps + 1, pct_start=0.1, final_div_factor=1e3
-        )
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
+        return [optimiser], [{"scheduler": one_cycle(optimiser, c.rate, c.steps, 1e3), "interval": "step"}]
 
 
 def checkpoint(task: DrumTask) -> dict[str, Any]:
@@ -333,7 +337,14 @@ def trainer_for(
     Batch normalisation over all processes exists for GPUs only; on CPUs each normalises by its own share.
     """
     gpus = accelerator in ("cuda", "gpu", "auto") and torch.cuda.is_available()
-    keep = ModelCheckpoint(folder, filename="{step}", save_last=True, every_n_epochs=1, save_top_k=1)
+    keep = ModelCheckpoint(
+        folder,
+        filename="{step}",
+        save_last=True,
+        every_n_epochs=1,
+        save_top_k=1,
+        enable_version_counter=False,  # a run whose folder was moved would go on beside its old last.ckpt
+    )
     bar = [] if plain else [RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(10)]
     return pl.Trainer(
         max_steps=steps,
@@ -354,6 +365,11 @@ def trainer_for(
     )
 
 
+def beyond_shapes(task: DrumTask) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
+    """Return what the shapes of a network's weights do not tell: the order of its labels, and its dilations."""
+    return task.config.labels, [part.dilation for part in task.network.modules() if isinstance(part, nn.Conv1d)]
+
+
 def take_weights(task: DrumTask, given: DrumTask) -> None:
     """Begin with the weights of another checkpoint.
 
@@ -368,11 +384,9 @@ def take_weights(task: DrumTask, given: DrumTask) -> None:
     own = task.network.state_dict()
     weights = {k: v for k, v in given.network.state_dict().items() if k in own or not k.startswith(SURVEYED)}
     mine, theirs = ({k: v.shape for k, v in each.items()} for each in (own, weights))
-    if mine != theirs:
-        raise ValueError(
-            f"--init holds another network ({given.config.architecture}, {given.config.sizes}) "
-            f"than the settings ask for ({task.config.architecture}, {task.config.sizes})"
-        )
+    if mine != theirs or beyond_shapes(task) != beyond_shapes(given):
+        held, asked = (f"{c.architecture}, {c.sizes}, {', '.join(c.labels)}" for c in (given.config, task.config))
+        raise ValueError(f"--init holds another network ({held}) than the settings ask for ({asked})")
     task.network.load_state_dict(weights)
 
 
@@ -410,6 +424,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = DrumTask(asdict(config))
         if given:
             take_weights(task, given)
+        if args.workers < 0:
+            raise ValueError(f"--workers {args.workers}: need 0 or more")
         data = Mixes(config, args.workers)
         torch.set_num_threads(args.threads)
         if args.devices * args.nodes > 1 and config.batch % BLOCK:
@@ -418,15 +434,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         digits = args.precision or precision(args.accelerator)
         trainer = trainer_for(config, folder, digits, args.accelerator, args.plain, config.steps, *devices)
         data.setup("fit")
+        if trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
     except (OSError, ValueError, TypeError, RuntimeError, MisconfigurationException) as error:  # TypeError: a setting
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped before the first step", file=sys.stderr)
         return 130
-    if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
     try:
         trainer.fit(task, data, ckpt_path=str(last) if last.exists() else None)
     except SystemExit:  # so Lightning leaves after Ctrl-C

@@ -24,21 +24,34 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import onnx
+import soundfile as sf
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from labelgen.chunks import Chunk, Manifest
+from labelgen.chunks import Chunk, Manifest, remove_stale, whole
 from labelgen.kits import KitLibrary
 from labelgen.material import Item, read_manifest
 from labelgen.shreds import RATE, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features, released
 from labelgen.work import positive
 from models.shred import ShredConfig, ShredNet
+from training.dataset import file_states
 from training.precision import native_bfloat16
-from training.provenance import licences, tables
+from training.provenance import licences, sounds_of, tables
 from training.score import Count, match
 from training.shred_bank import HitBank, make_bank
-from training.shred_data import ShredSet, backings, cut, gaps_between, join, passage, performance, spoil, whole_kits
+from training.shred_data import (
+    ShredSet,
+    backings,
+    cut,
+    drums_of,
+    gaps_between,
+    join,
+    passage,
+    performance,
+    spoil,
+    whole_kits,
+)
 from training.shred_exam import Exam, answer, choose_thresholds, table
 from training.shred_resume import freeze, read_networks
 
@@ -101,9 +114,11 @@ def find_material(
     )
 
 
-def sounds_of(chunk: Chunk) -> set[str]:
-    """Return the one-shots' sources and the soundfonts that a chunk sounds with."""
-    return {*(chunk.details.get("kit") or {}).values(), *chunk.details.get("soundfonts", ())}
+def files_of(material: Material) -> list[Path]:
+    """Return the files that shreds are made of; inter-onset times are those of all chunks."""
+    shots = [item.path for item in material.oneshots]
+    labels = [folder / f"{chunk.name}.tsv" for folder in material.gaps_of for chunk in Manifest(folder).chunks()]
+    return [*shots, *labels, *(drums_of(*chunk) for chunk in material.chunks), *material.music]
 
 
 @dataclass(frozen=True)
@@ -186,9 +201,8 @@ def load(path: Path) -> ShredSet:
 def save(data: ShredSet, path: Path) -> None:
     """Keep shreds at `path`; there is never half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part.npz")
-    np.savez(partial, images=data.images, lasts=data.lasts, gaps=data.gaps, hit=data.hit, ends=data.ends)
-    partial.replace(path)
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, images=data.images, lasts=data.lasts, gaps=data.gaps, hit=data.hit, ends=data.ends)
 
 
 def augment(images: F32, rng: np.random.Generator) -> F32:
@@ -198,8 +212,8 @@ def augment(images: F32, rng: np.random.Generator) -> F32:
         images = np.roll(images, int(rng.choice(MOVES)), axis=3)
     bands = np.linspace(0, 1, images.shape[3])
     # the track as a whole, and each hit a little: no drummer hits twice the same
-    whole = rng.normal(0, 0.2) + _curve(bands, 0.3, 1, rng)
-    images[:, :1] += inside * whole.astype(np.float32)
+    alike = rng.normal(0, 0.2) + _curve(bands, 0.3, 1, rng)
+    images[:, :1] += inside * alike.astype(np.float32)
     each = _curve(bands, 0.12, len(images), rng)[:, None, None].astype(np.float32)
     images[:, :2] += inside * each
     images[:, 1:2] += inside * np.float32(rng.normal(0, 0.1))
@@ -301,12 +315,10 @@ def train(run: Run) -> Path:
             if (step + 1) % SAVE == 0:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 random = {"step": step + 1, "random": rng.bit_generator.state, "torch": torch.get_rng_state()}
-                partial = halfway.with_suffix(".part")
-                torch.save(state | random, partial)
-                partial.replace(halfway)
-    partial = run.result.with_suffix(".part")
-    torch.save(average.module.state_dict(), partial)
-    partial.replace(run.result)
+                with whole(halfway) as partial:
+                    torch.save(state | random, partial)
+    with whole(run.result) as partial:
+        torch.save(average.module.state_dict(), partial)
     halfway.unlink(missing_ok=True)
     return run.result
 
@@ -379,18 +391,16 @@ def export(nets: Sequence[ShredNet], spec: ShredSpec, path: Path) -> None:
         model = onnx.load(raw)
     model.metadata_props.add(key="shred", value=spec.to_json())
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    onnx.save(model, partial)
     rng = np.random.default_rng(0)
     images = rng.normal(-1, 2, (40, 3, length, spec.features.bands)).astype(np.float32)
     times = np.cumsum(rng.uniform(0.05, 0.5, 40))
     blank = np.zeros((40, 0, 0), np.float32)
-    answer = ShredClassifier(partial).probabilities(Shreds(times, blank, np.zeros(40, np.int64), images, blank))
-    worst = float(np.abs(answer - probabilities(nets, images, gap_features(times))).max())
-    if not worst <= PARITY:
-        partial.unlink()
-        raise RuntimeError(f"the exported model differs from torch by {worst:.1e}, more than {PARITY:.0e}")
-    partial.replace(path)
+    with whole(path) as partial:
+        onnx.save(model, partial)
+        answer = ShredClassifier(partial).probabilities(Shreds(times, blank, np.zeros(40, np.int64), images, blank))
+        worst = float(np.abs(answer - probabilities(nets, images, gap_features(times))).max())
+        if not worst <= PARITY:
+            raise RuntimeError(f"the exported model differs from torch by {worst:.1e}, more than {PARITY:.0e}")
 
 
 def report(exam: Exam, scores: str, counts: Sequence[Sequence[Count]], spec: ShredSpec) -> str:
@@ -522,9 +532,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.init:
             learned(args.init.with_suffix(".md"))  # no card, no training
         unseen = find_material(args.oneshots, "test", args.validate, (), args.unseen, EXAM)
-        if both := {x.source for x in material.oneshots} & {x.source for x in unseen.oneshots}:
-            raise ValueError(f"--split: kits would be learned from and examined with: {', '.join(sorted(both)[:5])}")
-        key = json.dumps([asdict(spec), repr(material), args.passages, args.seed])
+        heard = {x.source for x in material.oneshots}.union(*(sounds_of(chunk) for _, chunk in material.chunks))
+        if both := heard & {x.source for x in unseen.oneshots}:
+            raise ValueError(
+                f"kits would be learned from and examined with: {', '.join(sorted(both)[:5])}; "
+                "--split says which one-shots are learned from, --without which sounds chunks must not have"
+            )
+        args.cache.mkdir(parents=True, exist_ok=True)
+        remove_stale(args.cache)
+        state = file_states(files_of(material))
+        key = json.dumps([asdict(spec), repr(material), state, args.passages, args.seed])
         shreds = args.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         if not shreds.exists():
             save(shreds_of(material, args.passages, args.seed, spec, args.jobs), shreds)
@@ -559,7 +576,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.init:
             about += "\n## Learned from before that\n" + learned(args.init.with_suffix(".md"))
         args.out.with_suffix(".md").write_text(about, encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"train_shreds: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

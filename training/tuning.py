@@ -24,13 +24,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dance.spec import ModelSpec
-from labelgen.chunks import Chunk, Label, read_labels
+from labelgen.chunks import Chunk, Label, layered, read_labels
 from models import DrumNet
 from models.restored import hear
 from models.tcn import TCN
 from training.augment import FLOOR_DB, Augment, remix
 from training.dataset import UNKNOWN, chunk_features
 from training.loss import DrumLoss
+from training.schedule import one_cycle
 
 F32 = npt.NDArray[np.float32]
 
@@ -115,7 +116,7 @@ def read_clip(folder: Path, chunk: Chunk, spec: ModelSpec, only: Sequence[str] =
         whole.drums.astype(np.float32),
         velocity,
         prominence,
-        tuple(x for x in read_labels(folder / f"{chunk.name}.tsv") if not only or x.label in only),
+        tuple(x for x in layered(read_labels(folder / f"{chunk.name}.tsv")) if not only or x.label in only),
         frozenset(chunk.details.get("complete", spec.labels)) & frozenset(only or spec.labels),
     )
 
@@ -177,7 +178,7 @@ def tune(
     before, after = copy.deepcopy(network).eval(), copy.deepcopy(network).eval()
     learned = DrumLoss(tuning.delay, tuning.positive, velocity=0.0)
     optimiser = torch.optim.Adam(after.parameters(), lr=tuning.rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, tuning.rate, total_steps=tuning.steps + 1, pct_start=0.1)
+    schedule = one_cycle(optimiser, tuning.rate, tuning.steps)
     for _ in range(tuning.steps):
         near = crops(clips, tuning.length, tuning.batch, tuning.near, rng)
         logits, hardness, _ = after(near["frames"], after.init_state(tuning.batch))

@@ -155,6 +155,16 @@ def test_drums_that_are_labelled_in_part_are_not_counted(network, general, tmp_p
     assert counts["kick"].tp and not counts["hihat"].tp + counts["hihat"].fp + counts["hihat"].fn
 
 
+def test_a_clap_on_a_snare_is_one_hit_to_tell(network, tmp_path):
+    spec, samples = network[1], np.zeros(2 * studio.RATE, np.float32)
+    labels = [Label(0.5, "snare", 0.8, -3.0), Label(0.505, "snare", 0.6, 9.0), Label(1.0, "snare", 0.8)]
+    ChunkWriter(tmp_path, studio.RATE).write("clap", {"": samples}, labels)
+    chunk = Chunk("clap", "clap", "test", "clap", "CC0", "by hand", 1.0, 2.0)
+    clip = tuning.read_clip(tmp_path, chunk, spec)
+    assert [(x.time, x.prominence) for x in clip.labels] == [(0.5, 9.0), (1.0, np.inf)]
+    assert finetune.score(network[0].network, spec, [clip])["snare"].fn == 2
+
+
 def test_short_clips_end_in_silence_that_is_not_asked_about(network, album):
     clip = tuning.cut(finetune.read_album([album], network[1], ())[0], 1.5, 0.01)[0]
     drawn = tuning.crops([clip], 400, 2, tuning.NEAR, np.random.default_rng(0))
@@ -208,7 +218,7 @@ def test_an_interrupted_run_leaves_nothing(given, album, tmp_path, monkeypatch, 
     out = tmp_path / "album.onnx"
 
     def interrupted(network, path, *_):
-        assert path.with_suffix(".part").exists()
+        assert path.suffix == ".part" and path.exists()
         raise KeyboardInterrupt
 
     counts = dict.fromkeys(LABELS, Count(1, 1, 1)), dict.fromkeys(LABELS, Count(2))

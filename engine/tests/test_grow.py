@@ -85,6 +85,12 @@ def test_training_goes_on_with_the_network_of_a_checkpoint(checkpoint, tmp_path,
     assert "another network" in capsys.readouterr().err
 
 
+def test_an_answer_may_be_asked_for_at_once(checkpoint, tmp_path):
+    for delay, expected in (([], 2), (["--delay", "0"], 0)):
+        assert grow.main([str(checkpoint), "--dilations", "4", *delay, "--out", str(tmp_path / "at-once.ckpt")]) == 0
+        assert load_task(tmp_path / "at-once.ckpt").config.delay == expected
+
+
 def test_others_are_refused(checkpoint, tmp_path, capsys):
     config = {"architecture": "gru"}
     path = tmp_path / "gru.ckpt"

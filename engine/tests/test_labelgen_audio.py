@@ -4,7 +4,7 @@ import csv
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -558,6 +558,36 @@ def test_networks_that_are_kept_answer_with_those_that_went_on_from_them(chunks,
     arguments = ["--oneshots", "nowhere.csv", "--chunks", str(chunks), "--validate", str(chunks), "--keep"]
     assert train_shreds.main(arguments) == 2
     assert "--init" in capsys.readouterr().err
+
+
+def test_kits_of_the_exam_may_not_sound_in_chunks(tmp_path, capsys):
+    shots = studio.one_shots(tmp_path / "shots")
+    for name, details in (("kit", {"kit": {"kick": "beta"}}), ("sounds", {"sounds": ["alpha", "beta"]})):
+        folder = studio.chunk_set(tmp_path / name, 1)
+        chunk = Manifest(folder).chunks()[0]
+        (folder / "manifest.jsonl").unlink()
+        Manifest(folder).add([replace(chunk, details=details)])
+        sets = ["--chunks", str(folder), "--validate", str(folder), "--cache", str(tmp_path / "cache")]
+        assert train_shreds.main(["--oneshots", str(shots), *sets, "--out", str(tmp_path / "s.onnx")]) == 2
+        assert "examined with: beta" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("file", ["set/grid-0.tsv", "set/grid-0.drums.flac", "shots/alpha_kick.flac"])
+def test_shreds_are_cut_again_where_a_file_has_changed(tmp_path, monkeypatch, file):
+    shots, folder, asked = studio.one_shots(tmp_path / "shots"), studio.chunk_set(tmp_path / "set", 1), []
+
+    def stop(_, path):
+        asked.append(path)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(train_shreds, "shreds_of", lambda *_: None)
+    monkeypatch.setattr(train_shreds, "save", stop)
+    arguments = ["--oneshots", shots, "--chunks", folder, "--validate", folder, "--cache", tmp_path / "cache"]
+    for time in (1, 1, 2):
+        os.utime(tmp_path / file, (time, time))
+        assert train_shreds.main([str(x) for x in arguments]) == 2
+    assert asked[0] == asked[1] != asked[2]
 
 
 def test_bleed_table(chunks, classifier, capsys):

@@ -1,6 +1,9 @@
 """Chunks in, a calibrated model file out: the whole road, with a network of a few thousand weights."""
 
 import json
+import platform
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -16,9 +19,10 @@ torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning")
 
 from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels, write_labels  # noqa: E402
-from models.restored import restored  # noqa: E402
+from models.restored import hear, restored  # noqa: E402
 from training import average, calibrate, dataset, evaluate, export, provenance, restore, survey, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
+from training.checkpoints import write_checkpoint  # noqa: E402
 from training.dataset import Batches, load_features  # noqa: E402
 from training.loss import DrumLoss, asked, targets  # noqa: E402
 from training.precision import precision  # noqa: E402
@@ -186,8 +190,28 @@ def test_an_interrupted_reading_leaves_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(dataset, "chunk_features", stop)
         load_features(folder, SPEC, LABELS)
-    assert not list((folder / "features").iterdir())
+    assert not [path for path in (folder / "features").rglob("*") if path.is_file()]
     assert len(load_features(folder, SPEC, LABELS).drums)
+
+
+def test_what_a_killed_reading_left_is_removed_and_read_again(tmp_path):
+    folder = studio.chunk_set(tmp_path / "set", count=1)
+    expected = np.array(load_features(folder, SPEC, LABELS).drums)
+    (cache,) = (folder / "features").iterdir()
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left = cache / f"drums~{platform.node()}~{dead.stdout.strip()}.part"
+    (cache / "drums").rename(left)
+    again = load_features(folder, SPEC, LABELS).drums
+    np.testing.assert_array_equal(again, expected)
+    assert not left.exists()
+
+
+def test_a_hit_before_a_chunk_is_not_taught_at_its_end(tmp_path):
+    samples = np.zeros(studio.RATE, np.float32)
+    ChunkWriter(tmp_path, studio.RATE).write("a", {"": samples}, [Label(-0.5, "kick", 1.0), Label(0.3, "kick", 1.0)])
+    chunk = Chunk("a", "a", "t", "a", "CC0", "by hand", 1.0, 1.0)
+    velocity = dataset.chunk_features(tmp_path, chunk, SPEC, LABELS).velocity
+    assert np.flatnonzero(velocity[:, 0]).tolist() == [30]
 
 
 def test_a_set_without_chunks_says_so(tmp_path):
@@ -336,7 +360,7 @@ def test_loss_prefers_the_truth():
     assert right["loss"] < 0.2 * wrong["loss"] and right["velocity"] < 1e-9
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same(chunks, tmp_path):
+def test_a_stopped_run_goes_on_and_ends_the_same_wherever_its_folder_is(chunks, tmp_path):
     def weights(out, stops):
         out.mkdir()
         for steps in stops:  # the schedule's length is part of the run: a stop is a limit on epochs
@@ -346,6 +370,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(chunks, tmp_path):
             last = out / "last.ckpt"
             trainer.fit(task, train.Mixes(train.TrainConfig.from_dict(config)),
                         ckpt_path=str(last) if last.exists() else None)  # fmt: skip
+            out = out.rename(out.with_name(f"{out.name}-{steps}"))
+            assert [path.name for path in out.glob("last*")] == ["last.ckpt"]
         return train.DrumTask.load_from_checkpoint(out / "last.ckpt", weights_only=True).network.state_dict()
 
     whole = weights(tmp_path / "whole", [40])
@@ -400,6 +426,7 @@ def test_a_name_is_not_used_for_two_runs(chunks, tmp_path, capsys):
         ({"seconds": 0}, "seconds"),
         ({"delay": [1, 2]}, "delay"),
         ({"delay": -1}, "delay"),
+        ({"seed": -1}, "seed"),
     ],
 )
 def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
@@ -407,6 +434,33 @@ def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
     assert train.main(["--config", str(tmp_path / "c.json"), "--out", str(tmp_path)]) == 2
     captured = capsys.readouterr().err
     assert message in captured and captured.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--seed", "-1", "seed"), ("--workers", "-1", "--workers -1"), ("--out", "a-file/below", "a-file")],
+)
+def test_wrong_options_cost_a_line(chunks, tmp_path, monkeypatch, capsys, option, value, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
+    asked = arguments(chunks, tmp_path, steps=2)
+    capsys.readouterr()
+    assert train.main([*asked, option, value]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("train: ") and message in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("steps", [1, 5, 9, 10, 100])
+def test_a_training_of_any_length_has_a_schedule(steps):
+    task = train.DrumTask(asdict(train.TrainConfig(**SMALL, steps=steps, rate=0.1)))
+    (optimiser,), (plan,) = task.configure_optimizers()
+    schedule, rates = plan["scheduler"], []
+    for _ in range(steps):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+    assert all(0 < rate <= 0.1 for rate in rates) and max(rates) > 0.04
 
 
 def test_training_goes_on_from_a_model_file(model, run, chunks, tmp_path, capsys):
@@ -430,10 +484,39 @@ def test_training_goes_on_from_a_model_file(model, run, chunks, tmp_path, capsys
         # normalised by the batch, it is near to what it was; the file's network is not
         assert (answers(network) - expected).abs().mean() < 0.3 * (answers(file) - expected).abs().mean()
     assert restore.main([str(run / "config.json"), *given[1:]]) == 2
-    other = json.loads((run / "config.json").read_text()) | {"sizes": {"channels": 24, "dilations": [1]}}
-    (tmp_path / "other.json").write_text(json.dumps(other))
-    assert restore.main([str(model), "--config", str(tmp_path / "other.json"), *given[3:]]) == 2
-    assert "not the network of the configuration" in capsys.readouterr().err
+
+
+def test_a_network_is_restored_with_the_sizes_of_its_file(surveyed, run, tmp_path, capsys):
+    deep, out = tmp_path / "deep.onnx", tmp_path / "again.ckpt"
+    assert export.main([str(surveyed), "--depth-db", "30", "--out", str(deep)]) == 0
+    config = json.loads((run / "config.json").read_text()) | {"sizes": {"channels": 8, "dropout": 0.3}}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    given = [str(deep), "--config", str(tmp_path / "c.json"), "--out", str(out)]
+    capsys.readouterr()
+    assert restore.main(given) == 0
+    assert "depth_db" in capsys.readouterr().out  # which the configuration does not have
+    own, file = train.load_task(out).network.config, restored(deep).config
+    assert own == replace(file, dropout=0.3) and (file.depth_db, file.timbre, file.channels) == (30, 6, 24)
+    samples = np.random.default_rng(0).normal(-50, 15, (60, SPEC.bands)).astype(np.float32)
+    answers = (hear(network, samples)[0] for network in (train.load_task(out).network.eval(), restored(deep)))
+    np.testing.assert_allclose(*answers, atol=1e-3)
+
+
+def test_what_cannot_be_restored_costs_a_line(model, run, tmp_path, capsys):
+    out = tmp_path / "again.ckpt"
+    broken = studio.chunk_set(tmp_path / "set", count=1)
+    (broken / "grid-0.drums.flac").write_bytes(b"fLaC, damaged")
+    for change, message in (
+        ({"labels": ["snare", "kick", "hihat"]}, "labels"),
+        ({"features": asdict(replace(SPEC, f_max=12000.0))}, "features"),
+        ({"train": [str(broken)]}, "grid-0.drums.flac"),
+    ):
+        (tmp_path / "c.json").write_text(json.dumps(json.loads((run / "config.json").read_text()) | change))
+        capsys.readouterr()
+        assert restore.main([str(model), "--config", str(tmp_path / "c.json"), "--out", str(out)]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("restore: ") and message in error
+    assert not out.exists()
 
 
 def test_training_learns_the_grid(model, chunks):
@@ -513,6 +596,7 @@ def test_evaluate_names_what_it_cannot_read(model, tmp_path, capsys):
         (b"no sound", "0.5 KD\n", "a.wav"),
         (None, "time class\n", "a.txt, line 1"),
         (None, "0.5 KD\n0.75\n", "a.txt, line 2"),
+        (None, "0.5\t0.6\tKD\n", "a.txt: none of its classes (0.6) is of kick, snare"),
     ):
         sf.write(tmp_path / "a.wav", np.zeros(4410), 44100)
         if content:
@@ -520,6 +604,12 @@ def test_evaluate_names_what_it_cannot_read(model, tmp_path, capsys):
         (tmp_path / "a.txt").write_text(labels)
         assert evaluate.main(["--model", str(model), "--audio", str(tmp_path), "--only", *LABELS]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_classes_of_others_are_other_percussion_and_told(tmp_path, capsys):
+    (tmp_path / "a.tsv").write_text("time\tlabel\tvelocity\n0.5\tkick\t1\n\n0.9\tKick\t1\n1.1\tcowbell\t1\n")
+    assert [x.label for x in evaluate.read_truth(tmp_path / "a.tsv")] == ["kick", "other", "other"]
+    assert "a.tsv: counted as other percussion: Kick, cowbell\n" in capsys.readouterr().err
 
 
 def test_evaluate_prints_the_figures(model, chunks, tmp_path, capsys):
@@ -552,16 +642,51 @@ def test_config_names_are_checked():
     assert train.TrainConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
+SMALL = {"sizes": {"channels": 8, "dilations": [1, 2]}, "features": SPEC, "labels": LABELS, "delay": 2}
+
+
+def small(path, **settings):
+    """Write the checkpoint of a small network; return its path."""
+    write_checkpoint(train.checkpoint(train.DrumTask(asdict(train.TrainConfig(**{**SMALL, **settings})))), path)
+    return path
+
+
 def test_average_is_the_mean_of_the_weights(tmp_path):
-    for name, value in (("a", 1.0), ("b", 3.0)):
-        weights = {"w": torch.full((2,), value), "count": torch.tensor(7)}
-        torch.save(
-            {"state_dict": weights, "hyper_parameters": {"x": name}, "pytorch-lightning_version": "2"},
-            tmp_path / f"{name}.ckpt",
-        )
-    mean = average.average([tmp_path / "a.ckpt", tmp_path / "b.ckpt"])
-    assert mean["state_dict"]["w"].tolist() == [2.0, 2.0] and mean["state_dict"]["count"] == 7
-    assert mean["hyper_parameters"] == {"x": "a"}
+    first = small(tmp_path / "a.ckpt", steps=10)
+    second = small(tmp_path / "b.ckpt", seed=1, steps=20, train=("others",), weights=(2.0,), delay=(2, 2, 2))
+    mean = average.average([first, second])
+    a, b = (train.load_task(path) for path in (first, second))
+    for name, value in a.state_dict().items():
+        expected = (value + b.state_dict()[name]) / 2 if value.is_floating_point() else value
+        torch.testing.assert_close(mean["state_dict"][name], expected)
+    assert mean["hyper_parameters"]["config"] == asdict(a.config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sizes": {"channels": 8, "dilations": [2, 1]}}, "another network"),
+        ({"sizes": {"channels": 9, "dilations": [1, 2]}}, "another network"),
+        ({"labels": ("snare", "kick", "hihat")}, "labels"),
+        ({"delay": 3}, "delay"),
+        ({"features": replace(SPEC, f_max=12000.0)}, "features"),
+    ],
+)
+def test_networks_that_hear_or_say_other_things_have_no_mean(tmp_path, capsys, settings, message):
+    paths = small(tmp_path / "a.ckpt"), small(tmp_path / "b.ckpt", **settings)
+    assert average.main([*map(str, paths), "--out", str(tmp_path / "mean.ckpt")]) == 2
+    error = capsys.readouterr().err
+    assert "b.ckpt" in error and message in error and error.count("\n") == 1
+    assert not (tmp_path / "mean.ckpt").exists()
+
+
+def test_training_begins_with_weights_of_the_same_labels_and_dilations_only(tmp_path):
+    given = train.load_task(small(tmp_path / "a.ckpt", sizes={**SMALL["sizes"], "dropout": 0.3}))
+    train.take_weights(train.DrumTask(asdict(train.TrainConfig(**SMALL | {"delay": 12}))), given)
+    for other in ({"sizes": {"channels": 8, "dilations": [2, 1]}}, {"labels": ("snare", "kick", "hihat")}):
+        task = train.DrumTask(asdict(train.TrainConfig(**SMALL | other)))
+        with pytest.raises(ValueError, match="another network"):
+            train.take_weights(task, given)
 
 
 def test_networks_that_answer_together_are_a_checkpoint_like_any_other(tmp_path):
@@ -595,7 +720,7 @@ def test_networks_that_answer_together_are_a_checkpoint_like_any_other(tmp_path)
     other = torch.load(paths[0], weights_only=True)
     other["hyper_parameters"]["config"]["delay"] = 1
     torch.save(other, paths[0])
-    with pytest.raises(ValueError, match=r"delay is 2, that of .* 1"):
+    with pytest.raises(ValueError, match=r"delays are \(2, .*, those of .* \(1, "):
         average.together(paths)
 
 
@@ -621,6 +746,13 @@ def test_bfloat16_only_where_the_machine_computes_so(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert precision("auto") == "bf16-mixed" and precision("cpu") == "32-true"
+
+
+def test_sets_that_are_gone_are_not_passed_over(tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps({"train": [str(tmp_path / "gone")]}))
+    assert provenance.main([str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert "gone: no chunks" in captured.err and not captured.out
 
 
 def test_licences_of_many_chunks_are_named_once_each():
