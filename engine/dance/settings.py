@@ -8,7 +8,9 @@ LabelSettings, Settings
 """
 
 import json
+import math
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
@@ -157,7 +159,7 @@ class Settings:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file; one that was there is replaced at once or not at all."""
         path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
             beside.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
             beside.replace(path)
@@ -168,9 +170,13 @@ class Settings:
 def _check(owner: object, name: str, low: float, high: float) -> None:
     """Refuse a field that is no number in this range; make one of NumPy's a plain one, which JSON can hold."""
     value = getattr(owner, name)
-    if not isinstance(value, Real) or isinstance(value, bool) or not low <= float(value) <= high:
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # of whole numbers, which may be of any size
+        number = math.inf
+    if not low <= number <= high:
         raise SpecError(f"{name} must lie between {low:g} and {high:g}, not {value!r}")
-    object.__setattr__(owner, name, float(value))
+    object.__setattr__(owner, name, number)
 
 
 def _mapping(name: str, values: Any) -> Mapping[str, Any]:

@@ -74,6 +74,26 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["room.json"]
 
 
+def test_two_that_save_at_once_leave_one_of_both(tmp_path: Path) -> None:
+    file, problems = tmp_path / "room.json", []
+
+    def save() -> None:
+        try:
+            for _ in range(50):
+                ROOM.save(file)
+        except OSError as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=save) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert Settings.load(file) == ROOM
+    assert list(tmp_path.iterdir()) == [file]
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
@@ -92,6 +112,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
         ('{"format": 1, "labels": {"kick": {"mute": 1}}}', "mute must be true or false"),
         ('{"format": 1, "offset": NaN}', "offset must lie between -10 and 10"),
         ('{"format": 1, "offset": 35}', "offset must lie between -10 and 10"),
+        (f'{{"format": 1, "offset": {10**400}}}', "offset must lie between -10 and 10"),
     ],
 )
 def test_a_wrong_file_is_refused_in_a_line(tmp_path: Path, text: str | None, hint: str) -> None:

@@ -222,6 +222,7 @@ def test_the_page_is_told_what_the_detector_hears(monitor: Monitor) -> None:
     assert all(latency >= event.delay - 1e-3 for (*_, latency), event in zip(hits, heard, strict=True))
     assert max(tick["peak"] for tick in ticks) == pytest.approx(np.abs(samples).max(), abs=1e-4)
     assert last["lost"] == 0 and last["events"] == len(heard)
+    assert last["counts"] == [sum(event.label == label for event in heard) for label in other.labels]
 
 
 def test_clipping_and_what_is_no_number(monitor: Monitor) -> None:
@@ -661,6 +662,27 @@ def test_a_slider_changes_what_is_detected(browser: Any, monitor: Monitor) -> No
         until(lambda: number(browser, "hits-kick") >= kicks + 2)
 
 
+def test_a_source_that_brings_nothing_is_told(browser: Any, monitor: Monitor) -> None:
+    again = Script().closed  # an event that the source waits for
+    with monitor.engine(Script(drums(), again, drums()), detector()):
+        browser.get(monitor.url)
+        until(lambda: state(browser).startswith("nothing comes from "))
+        again.set()
+        until(lambda: state(browser) == "the source has ended")
+
+
+def test_an_echo_does_not_move_a_slider_that_a_key_has_just_moved(browser: Any, monitor: Monitor) -> None:
+    with monitor.engine(Endless(drums()), detector()) as engine:
+        browser.get(monitor.url)
+        until(lambda: number(browser, "hits-kick") >= 1)
+        for step in range(10):
+            slide(browser, "gate-kick", 0.2 + step / 100)
+        assert browser.execute_script("return document.getElementById('gate-kick').value") == "0.29"
+        until(lambda: engine.settings.for_label("kick").gate == 0.29)
+        engine.configure(engine.settings.with_label("kick", gate=0.5))
+        until(lambda: browser.execute_script("return document.getElementById('gate-kick').value") == "0.5")
+
+
 def quiet_hits() -> np.ndarray:
     """Return a second with two faint thumps over a hum, which begins as it ends."""
     time = np.arange(44100) / 44100
@@ -729,7 +751,7 @@ function step(seen) {  // a sixtieth of a second: every lane is hit 10 times a s
   const count = frame % 5 < 3 ? 2 : 1, frames = Array.from({length: count}, () => ++frame - base);
   HEAR.tick({type: "tick", frames, mel: text(count * session.bands), onset: text(count * lanes.length), hits,
     presence: lanes.map(() => .5), peak: .5, clipped: 0, heard: frame / 100, events: frame, lost: 0, busy: .01,
-    running: true});
+    counts: lanes.map(() => frame), running: true});
   now += 1000 / 60;
   if (seen) paint(now);
   writeFigures();

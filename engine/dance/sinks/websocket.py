@@ -88,7 +88,11 @@ class WebSocket:
 
 
 class _Listeners(Access):
-    """Lets in what only listens: what is shown are drums, and a page of somebody else's shall not even see these."""
+    """Lets in what only listens: programs, pages of this machine, and files, of whose pages browsers tell no origin.
+
+    A page of somebody else's is refused, unless it asks from within a sandboxed frame, which has no origin either: it
+    sees drums then, and nothing else.
+    """
 
     def refusal(self, target: str, headers: Mapping[str, str], opens_socket: bool) -> str | None:
         host, origin = headers.get("Host", ""), headers.get("Origin", "null")  # programs that are no browsers send none

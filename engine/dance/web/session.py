@@ -55,6 +55,7 @@ class Session:
         self._tap = Tap(source)
         self._frames: deque[tuple[int, NDArray[np.float32], NDArray[np.float32]]] = deque(maxlen=_KEPT)
         self._hits: deque[tuple[Event, float]] = deque(maxlen=_KEPT)
+        self._counts = dict.fromkeys(self.labels, 0)
         self._columns = [detector.spec.labels.index(label) for label in detector.labels]
         detector.observer = self._note_frame
         self.engine = Engine(self._tap, detector, self._note_event)
@@ -112,6 +113,7 @@ class Session:
             "clipped": level.clipped,
             "heard": round(stats.seconds, 2),
             "events": stats.events,
+            "counts": list(self._counts.values()),
             "lost": stats.lost,
             "busy": round(stats.busy / stats.seconds, 4) if stats.seconds else 0,
             "running": not self.engine.wait(0),
@@ -126,6 +128,7 @@ class Session:
 
     def _note_event(self, event: Event) -> None:
         heard = (self._tap.position - event.sample) / event.sample_rate
+        self._counts[event.label] += 1
         self._hits.append((event, heard + monotonic() - self._tap.arrived))
         if self._on_event:
             self._on_event(event)
