@@ -436,6 +436,10 @@ def _parts(values):
 # --- PeakPicker ---
 
 
+cdef enum:
+    FLANK = 8  # frames after a hit in which its activation may rise further
+
+
 cdef class PeakPicker:
     """Activations in, hits out, label by label, without looking ahead.
 
@@ -482,12 +486,20 @@ cdef class PeakPicker:
         np.asarray(self.gates)[:] = gates
 
     def skip(self, long long frames):
-        """Pass over lost frames: the time since the last hits goes on, earlier activations are forgotten."""
+        """Pass over lost frames: the time since the last hits goes on.
+
+        Activations before and after stand side by side, as the audio that they come from: what a peak that was
+        reported is still to bring, for `FLANK` frames at most, is no peak of its own.
+        """
+        cdef long long left
+        cdef Py_ssize_t label
         if frames < 0:
             raise ValueError("frames must not be negative")
-        self.before[:] = -np.inf
         for label in range(self.labels):
+            left = min(self.refractory[label], FLANK) - self.since[label]
             self.since[label] += frames
+            if left > 0:
+                self.since[label] = min(self.since[label], self.refractory[label] - left)
 
     def process(self, activations, hits, velocities=None):
         """Decide frame by frame.

@@ -113,6 +113,7 @@ class Detector:
         self._reached = np.full(len(self.labels), -np.inf)
         self._decay = spec.presence_seconds * sample_rate
         self._flushed = False
+        self._lost = range(0)  # samples that went missing last
 
     @classmethod
     def load(
@@ -234,7 +235,10 @@ class Detector:
         """
         if self._flushed:
             raise RuntimeError("the stream has ended; call reset() to begin a new one")
-        frames = self._features.skip(operator.index(n))
+        n = operator.index(n)
+        first = self._features.position
+        frames = self._features.skip(n)
+        self._lost = range(first, first + n)
         self._context.skip(frames)
         self._picker.skip(frames)
 
@@ -249,6 +253,7 @@ class Detector:
         self._frames.fill(self._silence)
         self._reached.fill(-np.inf)
         self._flushed = False
+        self._lost = range(0)  # samples that went missing last
 
     def _process(self, samples: NDArray[np.float32]) -> list[Event]:
         events: list[Event] = []
@@ -278,11 +283,14 @@ class Detector:
         for place, column in enumerate(self._columns):
             if not self._hits[0, column]:
                 continue
+            sample = end - self._offsets[place]
+            if sample in self._lost:  # audio before and after stands side by side, so the attack was before
+                sample -= len(self._lost)
             event = Event(
                 label=self.labels[place],
                 velocity=float(velocity[column]),
                 confidence=float(onset[column]),
-                sample=max(end - self._offsets[place], 0),
+                sample=max(sample, 0),
                 reported=end,
                 sample_rate=self.sample_rate,
             )

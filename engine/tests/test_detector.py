@@ -224,6 +224,24 @@ def test_skip_keeps_the_clock(tiny_path):
         assert abs(a.sample - b.sample) <= 441
 
 
+@pytest.mark.parametrize("lost", [441, 30_000, 10 * 44100])
+def test_a_clock_that_jumps_doubles_no_hit_and_moves_none_into_the_gap(tiny_path, lost):
+    rate = 44100
+    samples = tiny_model.song(rate)
+    detector = Detector.load(tiny_path, sample_rate=rate)
+    whole = detector.process(samples)
+    for hit in whole:
+        for cut in (hit.sample + 5, hit.sample + 300, hit.reported, hit.reported + 441):
+            detector.reset()
+            events = detector.process(samples[:cut])
+            detector.skip(lost)
+            events += detector.process(samples[cut:])
+            moved = [event.sample + lost * (event.sample >= cut) for event in whole]
+            assert [event.label for event in events] == [event.label for event in whole]
+            for event, sample in zip(events, moved, strict=True):
+                assert abs(event.sample - sample) <= 441, (cut, event)
+
+
 def test_refractory_time_goes_on_in_a_gap(tmp_path):
     rate = 44100
     spec = replace(tiny_model.SPEC, enabled=("kick",), refractory_seconds=(0.5, 0.5, 0.5))

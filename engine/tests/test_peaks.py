@@ -34,8 +34,10 @@ class Reference:
         return hit
 
     def skip(self, frames):
+        left = 0 if self.last is None else min(self.refractory, 8) - (self.frame - self.last - 1)
         self.frame += frames
-        self.before = []
+        if left > 0:  # of the peak itself, which goes on behind the gap
+            self.last = max(self.last, self.frame - 1 - (self.refractory - left))
 
 
 # A coarse grid makes ties, which are where such code goes wrong.
