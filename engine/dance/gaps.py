@@ -11,7 +11,7 @@ Gaps
 
 import math
 
-_GAP_SECONDS = 0.5  # no block for this long: look what is missing
+_GAP_SECONDS = 0.5  # no block for this long, or for that of three blocks: look what is missing
 _JUDGE_SECONDS = 0.25  # a burst is over by then
 _FOLLOW_SECONDS = 1.0  # sound card and computer drift apart by less than a sample block in this time
 
@@ -22,10 +22,13 @@ class Gaps:
     Parameters
     ----------
     sample_rate : int
+    block : int
+        Samples that usually arrive at once.
     """
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, block: int = 256) -> None:
         self._rate = sample_rate
+        self._gap = max(_GAP_SECONDS, 3 * block / sample_rate)
         self._count = 0
         self._last = math.inf
         self._resumed: float | None = None
@@ -34,7 +37,7 @@ class Gaps:
 
     def arrived(self, count: int, now: float) -> None:
         """Note a block; the writer's thread."""
-        if now - self._last > _GAP_SECONDS:
+        if now - self._last > self._gap:
             self._usual, self._least = min(self._usual, self._least), math.inf
             self._resumed = now
         self._last = now

@@ -237,7 +237,7 @@ class Microphone(Source):
         for rate in sorted(rates, key=lambda rate: rate != device.sample_rate):
             if rate != self.sample_rate:
                 self.sample_rate = rate
-                self._ring, self._gaps = Ring(_BUFFER_SECONDS * rate), Gaps(rate)
+                self._ring, self._gaps = Ring(_BUFFER_SECONDS * rate), Gaps(rate, self._period)
             for channels in dict.fromkeys((few,) if self._wanted_channels else (few, 1, device.channels)):
                 self.channels = channels
                 self._heard = monotonic() + _START_SECONDS - _STALL_SECONDS
@@ -423,7 +423,12 @@ _quiet_lock = threading.Lock()  # two that divert the same descriptor at once wo
 def _quiet() -> Iterator[None]:
     """Drop what ALSA and JACK write to standard error while searching; real errors are exceptions."""
     with _quiet_lock:
-        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            kept = os.dup(2)
+        except OSError:  # a program that closed it, as servers do
+            yield
+            return
+        null = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(null, 2)
             yield

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any, Self
 
 from .errors import SpecError
@@ -119,12 +120,15 @@ class ModelSpec:
         if not count or len(set(self.labels)) != count:
             raise SpecError("labels must be distinct and at least one")
         for name in ("thresholds", "refractory_seconds", "attack_offset_seconds"):
-            if len(getattr(self, name)) != count:
-                raise SpecError(f"{name} needs one value for each of the {count} labels")
+            values = getattr(self, name)
+            if len(values) != count or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
+                raise SpecError(f"{name} needs a number for each of the {count} labels")
         if not set(self.enabled) <= set(self.labels):
             raise SpecError("enabled names a label that the model does not have")
         if not all(0 < value < 1 for value in self.thresholds):
             raise SpecError("thresholds must lie between 0 and 1")
+        if min(self.refractory_seconds) < 0:
+            raise SpecError("refractory_seconds must not be negative")
         if not self.sample_rates or min(self.sample_rates) < 2 * self.features.f_max:
             raise SpecError("sample_rates must be given, each at least twice f_max")
         if self.presence_seconds <= 0 or self.maximum_seconds < 0:
@@ -150,7 +154,7 @@ class ModelSpec:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"the model's description is not JSON: {error}") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise SpecError(f"the model's description is not of format {FORMAT}; export it again")

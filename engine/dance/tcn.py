@@ -43,7 +43,7 @@ class TCN(_tcn.TCN):
         try:
             description = json.loads(file.metadata[DESCRIPTION])
             return super().__new__(cls, **_arguments(file.arrays, description), bands=bands, labels=labels)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, MemoryError, OverflowError, TypeError, ValueError) as error:
             raise SpecError(f"{file.path}: the network is not what it says ({error!r}); export it again") from None
 
     @staticmethod

@@ -37,7 +37,7 @@ OUTPUTS = ('"pulse" -> ', '{"label":', "F within 50 ms", "engine/dance/   the pa
 
 NOT_RUN = {
     r"make (demo|test)\b": "installs, and runs these tests; .ci does both from nothing",
-    r"(sudo|apt-get|(\.venv/bin/)?pip|git|scp|ssh|systemctl|echo (performance|snd-seq)) ": "changes a machine",
+    r"(sudo|apt-get|([\w./]+/bin/)?pip|git|scp|ssh|systemctl|echo (performance|snd-seq)) ": "changes a machine",
     r"(alsamixer|pw-top|pw-metadata|pactl|journalctl)\b": "asks a sound server or a service of the user's",
     r"arecord -l$": "asks for sound cards",
     r"(arecord|parec) .*\| dance listen": "needs a sound card or server; the same pipe is run with ffmpeg",

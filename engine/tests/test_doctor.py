@@ -2,9 +2,11 @@
 
 import importlib.util
 import itertools
+import os
 import re
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -127,12 +129,22 @@ def test_nothing_tells_who_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text == "…'s AirPods on …: '…/x.onnx' (…), hw:1,0, 44100 Hz at 1/2"
 
 
-def test_it_needs_no_list_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_needs_neither_list_of_users_nor_home_nor_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pwd", None)  # as on Windows
+    monkeypatch.delattr(os, "getloadavg")
+    monkeypatch.setattr(doctor.Path, "home", raising(RuntimeError("Could not determine home directory.")))
     spec = importlib.util.find_spec(doctor.__name__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.discreet("a machine") == "a machine"
+    assert "cores" in {finding.subject: finding for finding in module.machine()}["processor"].text
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def call() -> None:
+        raise error
+
+    return call
 
 
 def test_it_says_all_in_a_process_of_its_own() -> None:

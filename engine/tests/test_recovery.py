@@ -49,6 +49,16 @@ def test_an_even_stream_misses_nothing_whatever_its_jitter() -> None:
     assert gaps.missing(200.0) == 0
 
 
+def test_long_blocks_are_no_gaps() -> None:
+    period = 32768
+    gaps = Gaps(RATE, period)
+    jitter = np.random.default_rng(0).uniform(0, 0.02, 30)
+    for number in range(30):
+        now = 50.0 + (number + 1) * period / RATE + float(jitter[number])
+        gaps.arrived(period, now)
+        assert gaps.undecided(now) == gaps.missing(now) == 0
+
+
 @pytest.mark.parametrize("away", [0.7, 5.0, 8 * 3600.0])
 def test_what_never_came_is_missing(away: float) -> None:
     gaps = Gaps(RATE)

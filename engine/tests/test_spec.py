@@ -30,6 +30,7 @@ def change(**values):
     [
         "",
         "[]",
+        "[" * 100_000,
         "{}",
         change(format=2),
         change(features=None),
@@ -53,6 +54,9 @@ def test_unknown_json(text):
         {"thresholds": (0.0, 0.5, 0.5)},
         {"refractory_seconds": ()},
         {"attack_offset_seconds": (0.01,)},
+        {"attack_offset_seconds": (0.01, float("nan"), 0.01)},
+        {"refractory_seconds": ("a", "b", "c")},
+        {"refractory_seconds": (0.05, -1.0, 0.05)},
         {"sample_rates": ()},
         {"sample_rates": (44100, 22050)},
         {"presence_seconds": 0.0},

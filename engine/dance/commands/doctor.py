@@ -6,6 +6,7 @@ and paths of homes are left out. The exit code is 0 if the engine can run, with 
 """
 
 import argparse
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -131,7 +132,9 @@ def machine() -> Iterator[Finding]:
     yield Finding("system", f"{pretty[1] if pretty else kernel}, {kernel}, {platform.machine()}")
     board = _read("/proc/device-tree/model").rstrip("\0")
     name = re.search(r"^model name\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
-    rest = [f"{os.cpu_count()} cores", f"load {os.getloadavg()[0]:.1f}"]
+    rest = [f"{os.cpu_count()} cores"]
+    if hasattr(os, "getloadavg"):  # not on Windows
+        rest.append(f"load {os.getloadavg()[0]:.1f}")
     if memory := re.search(r"^MemAvailable:\s*(\d+)", _read("/proc/meminfo"), re.MULTILINE):
         rest.append(f"{int(memory[1]) // 1024} MB of memory free")
     yield Finding("processor", ", ".join([board or (name[1] if name else platform.machine()), *rest]))
@@ -171,7 +174,8 @@ def sound() -> Iterator[Finding]:
         pass  # what to do says `list_devices` below
     else:
         yield Finding("portaudio", pyaudio.get_portaudio_version_text())
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
+    user = os.getuid() if hasattr(os, "getuid") else 0  # none on Windows
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{user}"))
     sockets = {"PipeWire": runtime / "pipewire-0", "PulseAudio": runtime / "pulse" / "native"}
     servers = [name for name, path in sockets.items() if path.exists()]
     told = re.search(r"^Server Name: (.*)$", _output("pactl", "info"), re.MULTILINE)
@@ -283,7 +287,9 @@ def judge(hits: list[tuple[float, str]], events: list[Event]) -> tuple[int, int]
 def discreet(text: str) -> str:
     """Return a text from outside without paths, and without the names of this user and this machine."""
     text = re.sub(r"(?<!\w)~?(?:/[^/\s:;,'\"]+)+/([^/\s:;,'\"]+)", r"…/\1", text)
-    names = {socket.gethostname(), Path.home().name}
+    names = {socket.gethostname()}
+    with contextlib.suppress(RuntimeError):  # without HOME, as below
+        names.add(Path.home().name)
     try:
         import pwd  # Windows has none
 
