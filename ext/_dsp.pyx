@@ -456,7 +456,7 @@ cdef class PeakPicker:
 
     cdef Py_ssize_t labels, depth, oldest
     cdef float[::1] thresholds, gates
-    cdef long long[::1] refractory, since
+    cdef long long[::1] refractory, since, flank
     cdef float[:, ::1] before
 
     def __cinit__(self, thresholds, refractory_frames, Py_ssize_t maximum_frames):
@@ -468,6 +468,7 @@ cdef class PeakPicker:
         self.refractory = np.array(refractory_frames, np.int64)
         self.gates = np.zeros(self.labels, np.float32)
         self.since = np.empty(self.labels, np.int64)
+        self.flank = np.empty(self.labels, np.int64)
         self.before = np.empty((max(self.depth, 1), self.labels), np.float32)
         self.reset()
 
@@ -475,6 +476,7 @@ cdef class PeakPicker:
         """Begin a new stream: nothing was heard before."""
         self.before[:] = -np.inf
         self.since[:] = np.iinfo(np.int64).max // 2
+        self.flank[:] = 0
         self.oldest = 0
 
     def set(self, thresholds, refractory_frames, gates):
@@ -484,6 +486,7 @@ cdef class PeakPicker:
         np.asarray(self.thresholds)[:] = thresholds
         np.asarray(self.refractory)[:] = refractory_frames
         np.asarray(self.gates)[:] = gates
+        np.minimum(self.flank, np.maximum(np.subtract(self.refractory, self.since), 0), out=np.asarray(self.flank))
 
     def skip(self, long long frames):
         """Pass over lost frames: the time since the last hits goes on.
@@ -491,15 +494,10 @@ cdef class PeakPicker:
         Activations before and after stand side by side, as the audio that they come from: what a peak that was
         reported is still to bring, for `FLANK` frames at most, is no peak of its own.
         """
-        cdef long long left
-        cdef Py_ssize_t label
         if frames < 0:
             raise ValueError("frames must not be negative")
         for label in range(self.labels):
-            left = min(self.refractory[label], FLANK) - self.since[label]
             self.since[label] += frames
-            if left > 0:
-                self.since[label] = min(self.since[label], self.refractory[label] - left)
 
     def process(self, activations, hits, velocities=None):
         """Decide frame by frame.
@@ -558,14 +556,16 @@ cdef class PeakPicker:
         cdef bint rises
         for label in range(self.labels):
             self.since[label] += 1
+            self.flank[label] -= self.flank[label] > 0
             rises = activation[label] >= self.thresholds[label]
             for i in range(self.depth):
                 rises &= activation[label] > self.before[i, label]
             if velocity != NULL:
                 rises &= velocity[label] >= self.gates[label]
-            hit[label] = rises and self.since[label] >= self.refractory[label]
+            hit[label] = rises and self.since[label] >= self.refractory[label] and self.flank[label] == 0
             if hit[label]:
                 self.since[label] = 0
+                self.flank[label] = min(self.refractory[label], FLANK)
                 total += 1
             self.before[self.oldest, label] = activation[label]
         self.oldest = self.oldest + 1 if self.oldest + 1 < self.depth else 0

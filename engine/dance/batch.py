@@ -78,19 +78,20 @@ def _in_processes(
         begun = max((number for number in left if shares[number]), default=left[0])
         show(items[begun], len(items) - len(left) + sum(shares[number] for number in left))
 
-    try:
-        for number, result in _pool(work, items, left, jobs, display):
-            left.remove(number)
-            yield items[number], result
-    except BrokenProcessPool:  # one died; nobody knows which, and all others were ended
-        for number in tuple(left):
-            outcome: Result | SourceError
-            try:
-                ((_, outcome),) = _pool(work, items, [number], 1, display)
-            except BrokenProcessPool:
-                outcome = SourceError(f"{items[number]}: the process died over it; is there enough memory?")
-            left.remove(number)
-            yield items[number], outcome
+    while left:
+        try:
+            for number, result in _pool(work, items, left, jobs, display):
+                left.remove(number)
+                yield items[number], result
+        except BrokenProcessPool:  # one of those that had begun died, nobody knows which, and all others were ended
+            for number in left[: jobs + 1]:
+                outcome: Result | SourceError
+                try:
+                    ((_, outcome),) = _pool(work, items, [number], 1, display)
+                except BrokenProcessPool:
+                    outcome = SourceError(f"{items[number]}: the process died over it; is there enough memory?")
+                left.remove(number)
+                yield items[number], outcome
 
 
 def _pool(

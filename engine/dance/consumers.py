@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Self
@@ -147,7 +148,11 @@ class Told(ABC):
             raise RuntimeError("this engine was started already; make another one")
 
     def stop(self) -> Stats:
-        """End, and raise what `start`'s work raised, once; from any thread or signal handler, any number of times."""
+        """End, and raise what `start`'s work raised, once; from any thread, any number of times.
+
+        In a signal handler only of what `run` hears in the thread that the signal interrupts: other waiting may hold
+        locks that the end needs. Let such a handler raise an exception, as Ctrl-C does.
+        """
         self._end()
         self._raise_failure()
         return self.stats
@@ -290,8 +295,10 @@ class Told(ABC):
             self._release()
 
     def _over(self) -> None:
-        self._queue.close()
-        self._ended.set()
+        try:
+            self._queue.close()
+        finally:
+            self._ended.set()
 
     def _deliver(self, event: Event) -> None:
         self._events += 1
@@ -313,7 +320,12 @@ class Told(ABC):
         import asyncio  # whoever gets here has it loaded; all others need not wait for it
 
         loop, news = asyncio.get_running_loop(), asyncio.Event()
-        self._queue.on_news = lambda: loop.call_soon_threadsafe(news.set)
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # a loop that was closed meanwhile wants no news
+                loop.call_soon_threadsafe(news.set)
+
+        self._queue.on_news = tell
         self._launch()
         try:
             ended = False

@@ -11,6 +11,7 @@ Detector, RELEASED
 import math
 import operator
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -30,6 +31,7 @@ from .settings import Settings
 RELEASED = Path(__file__).parent / "released" / "dance.onnx"
 """The model inside the package."""
 
+_LOSSES = 8  # that may lie between an attack and its report
 _CHUNK = 4096
 """Samples taken in at once: bounds the memory for frames, whatever the block."""
 
@@ -113,7 +115,7 @@ class Detector:
         self._reached = np.full(len(self.labels), -np.inf)
         self._decay = spec.presence_seconds * sample_rate
         self._flushed = False
-        self._lost = range(0)  # samples that went missing last
+        self._lost: deque[range] = deque(maxlen=_LOSSES)  # samples that went missing, the last ones first
 
     @classmethod
     def load(
@@ -238,7 +240,7 @@ class Detector:
         n = operator.index(n)
         first = self._features.position
         frames = self._features.skip(n)
-        self._lost = range(first, first + n)
+        self._lost.appendleft(range(first, first + n))
         self._context.skip(frames)
         self._picker.skip(frames)
 
@@ -253,7 +255,7 @@ class Detector:
         self._frames.fill(self._silence)
         self._reached.fill(-np.inf)
         self._flushed = False
-        self._lost = range(0)  # samples that went missing last
+        self._lost.clear()
 
     def _process(self, samples: NDArray[np.float32]) -> list[Event]:
         events: list[Event] = []
@@ -284,8 +286,8 @@ class Detector:
             if not self._hits[0, column]:
                 continue
             sample = end - self._offsets[place]
-            if sample in self._lost:  # audio before and after stands side by side, so the attack was before
-                sample -= len(self._lost)
+            for lost in self._lost:  # audio before and after stands side by side
+                sample -= len(lost) if sample < lost.stop else 0
             event = Event(
                 label=self.labels[place],
                 velocity=float(velocity[column]),

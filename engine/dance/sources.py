@@ -135,14 +135,14 @@ class SoundFile(Source):
             ) from None
         except (soundfile.LibsndfileError, OSError) as error:
             raise SourceError(f"{self.name}: not readable as audio ({_reason(error)})") from None
-        if not self._file.frames:
-            self._file.close()
-            raise SourceError(f"{self.name}: holds no samples")
         self._failure = soundfile.LibsndfileError
         own, frames = self._file.samplerate, self._file.frames
         if frames == _UNTOLD:
             frames = _counted(soundfile, path)
             _never_seek(self._file)
+        if not frames:
+            self._file.close()
+            raise SourceError(f"{self.name}: holds no samples")
         self.sample_rate = own if own in rates else rates[0]
         self.live = realtime
         self.seconds = frames / own

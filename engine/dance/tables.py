@@ -10,6 +10,7 @@ Hit, read_hits, event_writer, replacing, HEADER, row
 
 import contextlib
 import csv
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -42,7 +43,10 @@ def read_hits(path: str | os.PathLike[str]) -> list[Hit]:
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a mark before the text
             rows = csv.DictReader(file, delimiter="\t")
-            return sorted(Hit(float(row["time"]), row["label"], float(row["velocity"])) for row in rows)
+            hits = sorted(Hit(float(row["time"]), row["label"], float(row["velocity"])) for row in rows)
+            if not all(math.isfinite(hit.time) for hit in hits):
+                raise ValueError("a time is no number")
+            return hits
     except OSError as error:
         raise SourceError(f"{os.fspath(path)}: {error.strerror}") from None
     except (KeyError, ValueError, TypeError, csv.Error) as error:

@@ -173,6 +173,20 @@ def test_what_lies_beside_the_song_is_spared(tmp_path: Path, wav: Path, capsys: 
         assert transcribe(wav, "--out", tmp_path / "out") == 0
 
 
+def test_a_name_that_is_too_long_costs_a_line(tmp_path: Path, wav: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = shutil.copy(wav, tmp_path / f"{'x' * 251}.wav")
+    assert transcribe(long, wav, "--out", tmp_path / "out", "--format", "jams") == 2
+    assert "the name is too long for its results" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["drums.jams"]
+
+
+def test_names_of_many_files() -> None:
+    names = output_names([*["a/mix.wav"] * 3000, "b/mix-2.wav", "mix.wav"])
+    assert names[:3] == ["mix", "mix-2", "mix-3"]
+    assert names[-2:] == ["mix-2-2", "mix-3001"]
+    assert len(set(names)) == len(names)
+
+
 def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path, wav: Path) -> None:
     other = tmp_path / "other" / "drums.wav"
     other.parent.mkdir()

@@ -279,6 +279,26 @@ def test_the_event_loop_stays_free_and_leaving_early_is_clean() -> None:
     assert no_threads()
 
 
+def test_an_event_loop_that_is_closed_takes_nothing_along() -> None:
+    resume = threading.Event()
+    engine = Engine(source := Script(SOUND, resume, SOUND, None), detector())
+
+    async def first() -> Event:
+        async for event in engine.aevents():
+            return event
+
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(first()).label
+    loop.close()  # without the end of what was left early
+    heard = engine.stats.samples
+    resume.set()
+    until(lambda: engine.stats.samples > heard)
+    engine.stop()
+    assert engine.wait(60)
+    assert source.closed.is_set()
+    assert no_threads()
+
+
 class OopsError(Exception):
     pass
 

@@ -21,23 +21,22 @@ class Reference:
 
     def __init__(self, threshold, refractory, maximum):
         self.threshold, self.refractory, self.maximum = np.float32(threshold), refractory, maximum
-        self.frame, self.last, self.before = 0, None, []
+        self.frame, self.last, self.before, self.heard = 0, None, [], 9
 
     def step(self, activation):
+        self.heard += 1
         rested = self.last is None or self.frame - self.last >= self.refractory
+        rested &= self.heard >= min(self.refractory, 8)  # frames after a hit in which its peak may still rise
         recent = self.before[-self.maximum :] if self.maximum else []
         hit = activation >= self.threshold and all(activation > value for value in recent) and rested
         if hit:
-            self.last = self.frame
+            self.last, self.heard = self.frame, 0
         self.before.append(activation)
         self.frame += 1
         return hit
 
     def skip(self, frames):
-        left = 0 if self.last is None else min(self.refractory, 8) - (self.frame - self.last - 1)
         self.frame += frames
-        if left > 0:  # of the peak itself, which goes on behind the gap
-            self.last = max(self.last, self.frame - 1 - (self.refractory - left))
 
 
 # A coarse grid makes ties, which are where such code goes wrong.

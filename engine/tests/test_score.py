@@ -87,6 +87,7 @@ def test_a_table_from_a_spreadsheet_may_begin_with_a_mark(tmp_path: Path) -> Non
         "time\tlabel\n1\tkick\n",
         "time\tlabel\tvelocity\nsoon\tkick\t1\n",
         "time\tlabel\tvelocity\n1\n",
+        "time\tlabel\tvelocity\nnan\tkick\t1\n",
         "x" * (1 << 18),  # longer than the module csv takes
     ],
     ids=lambda text: text[:30],

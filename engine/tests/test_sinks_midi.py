@@ -87,6 +87,33 @@ def test_a_second_hit_ends_the_note_first_and_the_end_ends_all(line: Line) -> No
     assert (outlet.told, outlet.missed) == (4, 0)
 
 
+def test_a_note_whose_end_fails_is_ended_later() -> None:
+    class Port:
+        name, closed, broken = "port", False, True
+
+        def __init__(self) -> None:
+            self.sent: list[str] = []
+
+        def send(self, message: "mido.Message") -> None:
+            if self.broken and message.type == "note_off":
+                raise OSError("busy")
+            self.sent.append(message.type)
+
+        def close(self) -> None:
+            self.closed = True
+
+    port = Port()
+    midi = Midi(output=port, hold=0.0)
+    for label in ("kick", "snare"):
+        midi(hit(label))
+    with pytest.raises(OSError, match="busy"):
+        midi.pulse()
+    port.broken = False
+    midi.close()
+    assert port.sent == ["note_on", "note_on", "note_off", "note_off"]
+    assert port.closed
+
+
 def test_a_port_that_is_gone_costs_hits_and_nothing_else(line: Line) -> None:
     outlet = Outlet(Midi(output=line.port, hold=0.001))
     outlet(hit())

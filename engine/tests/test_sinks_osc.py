@@ -64,6 +64,22 @@ def test_a_button_that_is_down_is_let_go_before_it_is_pressed_again(ear: Ear) ->
         assert [ear.osc() for _ in range(3)] == [("/dance/kick", 1.0), ("/dance/kick", 0.0), ("/dance/kick", 0.5)]
 
 
+def test_what_cannot_be_let_go_is_let_go_later(ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+    osc = Osc(LABELS, port=ear.port, rate=0, release=0.0)
+    osc(hit("kick", 1.0))
+    assert ear.osc() == ("/dance/kick", 1.0)
+
+    def refuse(address: str, value: float) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(osc._client, "send_message", refuse)
+    with pytest.raises(OSError, match="no route"):
+        osc.pulse()
+    monkeypatch.undo()
+    osc.close()
+    assert ear.osc() == ("/dance/kick", 0.0)
+
+
 def test_nobody_there_stops_nothing(ear: Ear) -> None:
     gone = Ear()
     gone.close()

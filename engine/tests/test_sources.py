@@ -174,6 +174,9 @@ def test_a_file_whose_header_tells_no_length_comes_whole(tmp_path: Path) -> None
     with SoundFile(tmp_path / "piped.flac") as source:
         assert source.seconds == len(sound) / 44100
         np.testing.assert_allclose(read_all(source), sound, atol=1e-4)
+    (tmp_path / "none.flac").write_bytes(data[:42])  # up to the first frame
+    with pytest.raises(SourceError, match=r"none\.flac: (holds no samples|not readable)"):
+        SoundFile(tmp_path / "none.flac")
 
 
 @pytest.mark.parametrize(("module", "rate"), [("soundfile", 44100), ("soxr", 48000)])

@@ -1,6 +1,7 @@
 """``dance transcribe``: the drums of files as tables, MIDI, labels and pictures, through the same streaming loop."""
 
 import argparse
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -107,8 +108,17 @@ def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
     Raises
     ------
     SourceError
-        If it cannot be read, or would lose a file that lies beside it.
+        If it cannot be read, would lose a file that lies beside it, or has too long a name for its results.
     """
+    try:
+        return _transcribe(song, report, options)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise SourceError(f"{printable(song.file)}: the name is too long for its results; rename the file") from None
+
+
+def _transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
     network = _network(options.model)
     network.reset()
     events: list[Event] = []
@@ -135,12 +145,14 @@ def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
 def output_names(files: Sequence[str]) -> list[str]:
     """Return a name for each file's results: its stem, with -2, -3 ... when an earlier one has the same."""
     names: list[str] = []
+    taken: set[str] = set()
+    last: dict[str, int] = {}
     for file in files:
         stem = name = Path(file).stem
-        number = 1
-        while name in names:
-            number += 1
-            name = f"{stem}-{number}"
+        while name in taken:
+            last[stem] = last.get(stem, 1) + 1
+            name = f"{stem}-{last[stem]}"
+        taken.add(name)
         names.append(name)
     return names
 

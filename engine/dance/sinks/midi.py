@@ -6,6 +6,7 @@ Midi, DRUM_CHANNEL, NOTES, NOTE_SECONDS
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
@@ -84,18 +85,17 @@ class Midi:
 
     def close(self) -> None:
         """End all notes, and close the port."""
-        try:
-            for note in list(self._sounding):
-                self._end(note)
-        finally:
-            self._output.close()
+        with ExitStack() as everything:  # though some of it fails
+            everything.callback(self._output.close)
+            for note in reversed(self._sounding):
+                everything.callback(self._end, note)
 
     def __str__(self) -> str:
         return f"MIDI to {self._output.name}"
 
     def _end(self, note: int) -> None:
-        del self._sounding[note]
         self._send("note_off", note, 0)
+        del self._sounding[note]
 
     def _send(self, kind: str, note: int, velocity: int) -> None:
         if self._output.closed:  # as mido's network ports do by themselves when the other side goes

@@ -6,6 +6,7 @@ Osc
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from time import monotonic
 
 from ..errors import SinkError, install
@@ -96,7 +97,7 @@ class Osc:
             return
         self._envelope(event)
         if event.label in self._pressed:  # a button that is still down cannot be pressed
-            self._client.send_message(self._addresses[event.label], 0.0)
+            self._let_go(event.label)
         self._client.send_message(self._addresses[event.label], event.velocity)
         if self._release is not None:
             self._pressed[event.label] = monotonic() + self._release
@@ -105,8 +106,7 @@ class Osc:
         """Send the presences and releases that are due; see `Outlet`."""
         now = monotonic()
         for label in [label for label, due in self._pressed.items() if due <= now]:
-            del self._pressed[label]
-            self._client.send_message(self._addresses[label], 0.0)
+            self._let_go(label)
         due = list(self._pressed.values())
         if self._rate:
             if self._frame <= now:
@@ -118,20 +118,22 @@ class Osc:
 
     def close(self) -> None:
         """Let go of what is pressed, say that nothing is present any more, and end."""
-        try:
-            for label in self._pressed:
-                self._client.send_message(self._addresses[label], 0.0)
-            for label, value in self._sent.items():
-                if value:
-                    self._client.send_message(self._addresses[PRESENCE + label], 0.0)
-        finally:
-            self._client.close()
+        with ExitStack() as everything:  # though some of it fails
+            everything.callback(self._client.close)
+            for label in [label for label, value in self._sent.items() if value]:
+                everything.callback(self._client.send_message, self._addresses[PRESENCE + label], 0.0)
+            for label in list(self._pressed):
+                everything.callback(self._let_go, label)
 
     def __str__(self) -> str:
         return f"OSC to {self._where}"
 
+    def _let_go(self, label: str) -> None:
+        self._client.send_message(self._addresses[label], 0.0)
+        del self._pressed[label]
+
     def _stream(self) -> None:
         for label, value in self._envelope.values().items():
             if value != self._sent.get(label, value):
-                self._sent[label] = value
                 self._client.send_message(self._addresses[PRESENCE + label], value)
+                self._sent[label] = value
