@@ -18,7 +18,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -30,13 +30,15 @@ import numpy as np
 from dance.labels import GENERAL_MIDI, LABELS, MDB, ONE_SHOT, OTHER
 from labelgen.align import Alignment, align
 from labelgen.attack import FRAME, RATE, Recording, Rises, rises_of
-from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
+from labelgen.chunks import MANIFEST, Chunk, ChunkWriter, Label, Manifest, chunk_name
 from labelgen.files import MUSIC, find_files, regular_file
 from labelgen.midi import performance, read_midi
 from labelgen.packs import class_of
 from labelgen.work import add_work_options, positive, run_command
 
 MIDI = (".mid", ".midi")
+AS_IS = Alignment(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.nan, "")
+AUDIBLE, UNEVEN, SHOWN = 0.005, 1e-4, 20  # seconds, seconds a second, and of how many songs it is said
 LISTS = (".txt", ".tsv", ".csv", ".lab")
 LARGEST = 16 << 30  # bytes of a recording
 LARGEST_LIST = 8 << 20  # bytes of a label file
@@ -132,14 +134,14 @@ def _from_list(path: Path, names: Names) -> list[Mark]:
             if marks or unknown:
                 raise ValueError(f"{path.name}: line {number} does not begin with a time in seconds") from None
             continue  # a header
-        words = [c for c in cells[1:] if c and not _is_number(c)]
+        words = [c for c in cells[1:] if c and not is_number(c)]
         name = words[0] if words else ""
-        label = _meaning(name, names)
+        label = meaning(name, names)
         if label == "":
             unknown[name] = unknown.get(name, 0) + 1
         elif label is not None:
             # TIME LABEL VELOCITY and perhaps more, as chunks and transcriptions have it
-            velocity = float(cells[2]) if len(cells) >= 3 and _is_number(cells[2]) and not _is_number(cells[1]) else 0.0
+            velocity = float(cells[2]) if len(cells) >= 3 and is_number(cells[2]) and not is_number(cells[1]) else 0.0
             marks.append(Mark(time, label, velocity if 0 <= velocity <= 1 else 0.0))
     if unknown:
         listed = ", ".join(f"{name or '(nothing)'} ({count} x)" for name, count in sorted(unknown.items())[:8])
@@ -147,7 +149,8 @@ def _from_list(path: Path, names: Names) -> list[Mark]:
     return sorted(marks)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a cell holds a number."""
     try:
         float(text)
     except ValueError:
@@ -159,7 +162,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
 
 
-def _meaning(name: str, names: Names) -> str | None:
+def meaning(name: str, names: Names) -> str | None:
     """Return the label that a name means, "" if nothing tells."""
     plain = _plain(name)
     if plain in names:
@@ -178,6 +181,7 @@ class Options:
     names: Names
     offset: float
     drift: float
+    as_is: bool
     licence: str
 
 
@@ -206,9 +210,11 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
     if recording.seconds > LONGEST:
         raise ValueError(f"{recording.seconds / 3600:.1f} hours long; at most {LONGEST / 3600:g} are read")
     rises = rises_of(recording.blocks())
-    found = align([m.time for m in marks], [m.label for m in marks], rises, options.offset, options.drift)
+    found = AS_IS
+    if not options.as_is:
+        found = align([m.time for m in marks], [m.label for m in marks], rises, options.offset, options.drift)
     if found.refused:
-        raise ValueError(found.refused)
+        raise ValueError(f"{found.refused}; if they do, --as-is takes their times as they are")
     labels = place(marks, found, rises)
     if not labels:
         raise ValueError("no label lies within the recording")
@@ -235,7 +241,7 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
                     "labels": song.labels.name,
                     "offset": round(found.offset, 5),
                     "drift": round(found.drift, 7),
-                    "evidence": found.evidence(),
+                    "evidence": "taken as they are" if options.as_is else found.evidence(),
                     "rival_offset": None if np.isnan(found.rival) else round(found.rival, 3),
                 },
             )
@@ -301,6 +307,8 @@ def parser() -> argparse.ArgumentParser:
         "late (default: %(default)s)")  # fmt: skip
     add("--drift", type=positive(float), default=0.01, metavar="SHARE", help="most by which the clocks may differ "
         "(default: %(default)s)")  # fmt: skip
+    add("--as-is", action="store_true", help="take the labels' times as they are: of the same session, or a "
+        "transcription that was corrected")  # fmt: skip
     add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
     add_work_options(result)
@@ -327,8 +335,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wrong:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
-    options = Options(args.out.absolute(), args.seconds, names, args.offset, args.drift, args.licence)
-    return run_command(args, partial(make_chunks, options=options), find_songs(args.inputs, args.labels), total=total)
+    options = Options(args.out.absolute(), args.seconds, names, args.offset, args.drift, args.as_is, args.licence)
+    code = run_command(args, partial(make_chunks, options=options), find_songs(args.inputs, args.labels), total=total)
+    tell_moves(args.out, {key for key, _ in find_songs(args.inputs, args.labels)})
+    return code
+
+
+def tell_moves(out: Path, songs: Container[str]) -> None:
+    """Say by how much labels were moved, where it can be heard."""
+    moves = {
+        c.song: (c.details["offset"], c.details["drift"])
+        for c in Manifest(out).chunks()
+        if c.song in songs and c.method == "manual"
+    }
+    far = [(song, *move) for song, move in sorted(moves.items()) if abs(move[0]) > AUDIBLE or abs(move[1]) > UNEVEN]
+    for song, offset, drift in far[:SHOWN]:
+        print(f"{song}: labels moved by {1000 * offset:+.0f} ms, and {1000 * drift:+.2f} ms a second", file=sys.stderr)
+    if len(far) > SHOWN:
+        print(f"and so on, {len(far)} songs: `details` in {out / MANIFEST}", file=sys.stderr)
 
 
 if __name__ == "__main__":

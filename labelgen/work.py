@@ -188,11 +188,12 @@ def run_units(
     if total is None and isinstance(jobs, Sized):
         total = len(jobs)
     started = time.monotonic()
-    made = units = before = refused = others = 0
+    made = units = before = refused_before = refused = others = 0
     example = ""
     with manifest.claim(), tqdm(total=total, unit="song", dynamic_ncols=True) as bar:
         remove_stale(out)
         done = manifest.digests(refused=not retry)
+        good = done if retry else manifest.digests(refused=False)
         todo = iter(jobs)
         exhausted = False
         pool: Pool
@@ -209,6 +210,7 @@ def run_units(
                         exhausted = True
                     elif _among(done, unit):
                         before += 1
+                        refused_before += not _among(good, unit)
                         if _from_elsewhere(done, unit, job):
                             others += 1
                             example = example or unit
@@ -238,7 +240,11 @@ def run_units(
             remove_stale(out)
     minutes = (time.monotonic() - started) / 60
     summary = f"{out}: {made} chunks of {units} songs in {minutes:.1f} minutes, {refused} refused"
-    print(summary + (f", {before} done before" if before else ""), file=sys.stderr)
+    if before:
+        summary += f", {before} done before"
+    if refused_before:
+        summary += f" ({refused_before} of these refused; --retry tries them again)"
+    print(summary, file=sys.stderr)
     if others:
         print(f"labelgen: {others} of those done before came from another source, as {_printable(example)}; if these "
               "are other songs of the same name, choose another --out for them", file=sys.stderr)  # fmt: skip

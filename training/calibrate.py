@@ -35,6 +35,7 @@ from training.score import Count, match
 
 WINDOW = 0.05
 AUDIBLE_DB = 0.0
+FEW = 100  # hits of a drum on which its threshold should not rest alone
 GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
 Activations = npt.NDArray[np.float32]
 
@@ -248,15 +249,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("calibrate: stopped; the model is as it was", file=sys.stderr)
         return 130
-    print(f"{'label':8} {'threshold':>9} {'P':>5} {'R':>5} {'F':>5} {'offset ms':>9}")
+    print(f"{'label':8} {'threshold':>9} {'hits':>6} {'P':>5} {'R':>5} {'F':>5} {'offset ms':>9}")
+    few = []
     for label, (threshold, counted, offset) in zip(spec.labels, chosen, strict=True):
-        if not counted.tp + counted.fn:
-            print(f"{label:8} {threshold:9.2f}   as before")
+        hits = counted.tp + counted.fn
+        if not hits:
+            print(f"{label:8} {threshold:9.2f} {'as before':>16}")
             continue
+        few += [f"{label} ({hits})"] * (hits < FEW)
         print(
-            f"{label:8} {threshold:9.2f} {counted.precision:5.2f} {counted.recall:5.2f} {counted.f:5.2f} "
+            f"{label:8} {threshold:9.2f} {hits:6} {counted.precision:5.2f} {counted.recall:5.2f} {counted.f:5.2f} "
             f"{1000 * offset:9.1f}"
         )
+    if few:
+        print(f"calibrate: too few hits to rely on: {', '.join(few)}; give more music, or keep these drums as they "
+              f"were with --only", file=sys.stderr)  # fmt: skip
     return 0
 
 

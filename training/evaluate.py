@@ -11,6 +11,7 @@ Labels are looked for by the recording's name: ``NAME.tsv`` (columns time, label
 import argparse
 import json
 import math
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,8 +27,9 @@ from rich.table import Table
 from tqdm import tqdm
 
 from dance import Detector, Event
-from dance.labels import LABELS, MDB, OTHER
+from dance.labels import LABELS, OTHER
 from labelgen.chunks import Label, layered, read_labels
+from labelgen.manual import is_number, meaning
 from training.score import REPORTED, Count, match
 
 WINDOWS = (0.05, 0.025)
@@ -60,12 +62,14 @@ def read_truth(path: Path) -> list[Label]:
     else:
         labels = []
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
+            if not line.strip() or line.startswith("\\"):  # Audacity's second line of a label, its frequencies
                 continue
+            cells = re.split(r"\s*[\t,]\s*", line.strip())
+            time, *others = cells if len(cells) > 1 else line.split(maxsplit=1)
             try:
-                time, name, *_ = line.split()
-                labels.append(Label(float(time), MDB.get(name, name), 1.0))
-            except ValueError:
+                name = next(cell for cell in others if not is_number(cell))
+                labels.append(Label(float(time), meaning(name, {}) or name, 1.0))
+            except (StopIteration, ValueError):
                 raise ValueError(f"{path}, line {number}: need seconds and a class, not {line.strip()!r}") from None
     known = (*LABELS, OTHER)
     if foreign := sorted({x.label for x in labels}.difference(known)):
@@ -91,9 +95,13 @@ def find(audio: Path, labels: Path) -> list[tuple[Path, Path]]:
     """Pair recordings with their label files."""
     pairs = []
     for path in sorted(audio.iterdir()):
+        if path.suffix.lower() not in (".flac", ".wav", ".ogg", ".mp3"):
+            continue
         found = [p for p in (labels / f"{path.stem}.tsv", labels / f"{path.stem}.txt") if p.exists()]
-        if path.suffix.lower() in (".flac", ".wav", ".ogg", ".mp3") and found:
+        if found:
             pairs.append((path, found[0]))
+        else:
+            print(f"left out, without a .tsv or .txt of labels: {path}", file=sys.stderr)
     if not pairs:
         raise ValueError(f"no recording in {audio} has a label file in {labels}")
     return pairs

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -98,15 +99,17 @@ def export(network: DrumNet, spec: ModelSpec, path: Path) -> float:
     frame = torch.zeros(1, network.bands)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
-        torch.onnx.export(
-            step,
-            (frame, *state),
-            raw,
-            input_names=["frame", *names],
-            output_names=[*step.results, *(f"next_{name}" for name in names)],
-            dynamo=False,
-            opset_version=17,
-        )
+        with warnings.catch_warnings():  # of what the trace is told on purpose; the graph is compared below
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                step,
+                (frame, *state),
+                raw,
+                input_names=["frame", *names],
+                output_names=[*step.results, *(f"next_{name}" for name in names)],
+                dynamo=False,
+                opset_version=17,
+            )
         model = onnx.load(raw)
     write_spec(model, spec)
     if description := step.description():
@@ -168,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
     add("checkpoint", type=Path, help="written by training/train.py, or with --depth-db a TCN's model file")
     add("--out", type=Path, default=Path("dance.onnx"), help="the model file (default: %(default)s)")
     add("--weights", type=Path, help="also write weights and configuration alone, a checkpoint to begin others from")
-    add("--name", help="name of the model (default: the run's folder, or the name that it has)")
+    add("--name", help="name of the model (default: the run's folder, that of --out, or the name that it has)")
     add("--depth-db", type=float, metavar="DB", help="let the network of a model file hear this deep, 0 for all")
     return result
 
@@ -189,7 +192,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             spec = replace(spec, name=args.name or spec.name)
         else:
             task = load_task(args.checkpoint)
-            network, spec = task.network, default_spec(task.config, args.name or args.checkpoint.resolve().parent.name)
+            run = args.checkpoint.resolve().parent  # a checkpoint elsewhere, of training/survey.py, has no run's name
+            name = run.name if (run / "config.json").is_file() else args.out.stem
+            network, spec = task.network, default_spec(task.config, args.name or name)
         worst = export(network, spec, args.out)
         if args.weights:
             task.network.eval()

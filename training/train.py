@@ -405,7 +405,8 @@ def finished(config: TrainConfig, last: Path) -> bool:
     )
     if differing := sorted(name for name in now if now[name] != before[name]):
         raise ValueError(
-            f"{last.parent} holds a run of other settings ({', '.join(differing)}): choose another --name, or remove it"
+            f"{last.parent} holds a run of other settings ({', '.join(differing)}): choose another --name (with "
+            f"--init {last} it begins with what this one learned), or remove it"
         )
     return bool(loaded.get("global_step", 0) >= config.steps)
 
@@ -448,7 +449,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit:  # so Lightning leaves after Ctrl-C
         if not trainer.interrupted:
             raise
-        print("stopped; the same command goes on from the last epoch", file=sys.stderr)
+        kept = "the same command goes on from the last epoch" if last.exists() else "its first epoch had not ended yet"
+        print(f"stopped; {kept}", file=sys.stderr)
         return 130
     return 0
 

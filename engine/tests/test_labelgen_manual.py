@@ -183,7 +183,7 @@ def test_a_folder_becomes_chunks_and_bad_pairs_a_line_each(tmp_path):
     assert manual.main([str(folder), "--out", str(out), "--seconds", "10", "--jobs", "1"]) == 0
     refused = Manifest(out).refused()
     reasons = {
-        "other.flac": "do not belong", "text.flac": "not a readable MIDI", "alone.flac": "no labels beside it",
+        "other.flac": "--as-is takes", "text.flac": "not a readable MIDI", "alone.flac": "no labels beside it",
         "strange.flac": "not a label file", "endless.flac": "tempo", "empty.wav": "no samples",
     }  # fmt: skip
     assert set(refused) == set(reasons)
@@ -192,6 +192,21 @@ def test_a_folder_becomes_chunks_and_bad_pairs_a_line_each(tmp_path):
     assert len(chunks) == 3 and all(abs(c.details["offset"] - 1.2) < 0.004 for c in chunks)
     found = [x.time + c.details["start"] for c in chunks for x in read_labels(out / f"{c.name}.tsv")]
     np.testing.assert_allclose(found, [t for t, _ in hits if t >= 1.2], atol=0.006)
+
+
+def test_times_may_be_taken_as_they_are_and_moves_are_told(tmp_path, capsys):
+    hits = performance(0)
+    sf.write(tmp_path / "song.wav", render(hits), RATE)
+    (tmp_path / "song.txt").write_text("".join(f"{t - 0.5}\t{d}\n" for t, d in hits))
+    arguments = [str(tmp_path / "song.wav"), "--jobs", "1", "--out"]
+    assert manual.main([*arguments, str(tmp_path / "moved")]) == 0
+    assert re.search(r"song\.wav: labels moved by \+(49|50)\d ms", capsys.readouterr().err)
+    assert manual.main([*arguments, str(tmp_path / "kept"), "--as-is"]) == 0
+    assert "moved" not in capsys.readouterr().err.replace(str(tmp_path), "")
+    (chunk,) = Manifest(tmp_path / "kept").chunks()
+    assert (chunk.details["offset"], chunk.details["evidence"]) == (0.0, "taken as they are")
+    found = [x.time + chunk.details["start"] for x in read_labels(tmp_path / "kept" / f"{chunk.name}.tsv")]
+    np.testing.assert_allclose(found, [t - 0.5 for t, _ in hits if t >= 0.5], atol=1e-3)
 
 
 def test_a_label_file_is_found_whatever_its_case(tmp_path):

@@ -130,7 +130,7 @@ def test_what_is_not_known_to_come_from_elsewhere_is_not_told(tmp_path, capsys):
     Manifest(tmp_path).refuse("02", "no drums")
     Manifest(tmp_path).add(make_song(Song("01", "")))
     run_units(make_song, [(key, Song(key, "album")) for key in ("01", "02")], tmp_path, 1)
-    assert capsys.readouterr().err.rstrip().endswith("2 done before")
+    assert capsys.readouterr().err.rstrip().endswith("2 done before (1 of these refused; --retry tries them again)")
 
 
 def test_a_full_disk_stops_the_run_and_blames_no_unit(tmp_path, capsys):

@@ -576,6 +576,9 @@ def test_calibration_keeps_what_it_cannot_choose(model, chunks, tmp_path, capsys
     assert calibrate.main([str(model), str(part)]) == 2
     assert "hihat, snare" in capsys.readouterr().err
     assert model.read_bytes() == before
+    assert calibrate.main([str(model), str(chunks), "--out", str(tmp_path / "few.onnx"), "--limit", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "hits" in out and "too few hits to rely on: kick (" in err
 
 
 def test_match_is_one_to_one():
@@ -591,12 +594,29 @@ def test_evaluate_reads_both_label_forms(tmp_path):
     assert evaluate.read_truth(tmp_path / "b.tsv") == [Label(0.5, "hihat", 0.25)]
 
 
+def test_evaluate_reads_labels_of_other_programs(tmp_path):
+    (tmp_path / "a.txt").write_text("0.5\t0.6\tkick\n\\\t100.0\t200.0\n0.75\t0.75\tSnare Drum\n1.0, hi-hat closed\n")
+    assert [(x.time, x.label) for x in evaluate.read_truth(tmp_path / "a.txt")] == [
+        (0.5, "kick"),
+        (0.75, "snare"),
+        (1.0, "hihat"),
+    ]
+
+
+def test_evaluate_tells_what_it_leaves_out(tmp_path, capsys):
+    for name in ("a.wav", "b.wav", "a.txt"):
+        (tmp_path / name).write_text("0.5 KD\n")
+    assert evaluate.find(tmp_path, tmp_path) == [(tmp_path / "a.wav", tmp_path / "a.txt")]
+    assert f"left out, without a .tsv or .txt of labels: {tmp_path / 'b.wav'}\n" in capsys.readouterr().err
+
+
 def test_evaluate_names_what_it_cannot_read(model, tmp_path, capsys):
     for content, labels, message in (
         (b"no sound", "0.5 KD\n", "a.wav"),
         (None, "time class\n", "a.txt, line 1"),
         (None, "0.5 KD\n0.75\n", "a.txt, line 2"),
-        (None, "0.5\t0.6\tKD\n", "a.txt: none of its classes (0.6) is of kick, snare"),
+        (None, "0.5\t0.6\n", "a.txt, line 1"),
+        (None, "0.5 quux\n0.6 zork\n", "a.txt: none of its classes (quux, zork) is of kick, snare"),
     ):
         sf.write(tmp_path / "a.wav", np.zeros(4410), 44100)
         if content:
