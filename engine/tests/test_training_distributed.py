@@ -131,9 +131,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(chunks, tmp_path):
         torch.testing.assert_close(value, expected[name], msg=name)
 
 
-def test_ctrl_c_ends_with_its_code_and_says_how_to_go_on(chunks, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("epoch", "words"), [(0, "first epoch had not ended"), (1, "goes on from the last epoch")])
+def test_ctrl_c_ends_with_its_code_and_says_how_to_go_on(chunks, tmp_path, monkeypatch, capsys, epoch, words):
     def press(task, batch, number):
-        raise KeyboardInterrupt
+        if task.current_epoch == epoch:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(train.DrumTask, "on_train_batch_start", press)
     handler = signal.getsignal(signal.SIGINT)
@@ -141,7 +143,7 @@ def test_ctrl_c_ends_with_its_code_and_says_how_to_go_on(chunks, tmp_path, monke
         assert train.main(command(chunks, tmp_path / "stopped", 4)[2:]) == 130
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning has turned it off
-    assert "goes on" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(chunks, tmp_path, capsys):
