@@ -12,7 +12,7 @@ from pathlib import Path
 
 RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
 """Suffixes of what libsndfile reads."""
-MUSIC = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".m4a")
+MUSIC = (*RECORDINGS, ".m4a")
 """Suffixes of what music libraries hold; the last is refused with the advice to convert it."""
 
 

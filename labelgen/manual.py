@@ -111,14 +111,20 @@ def _from_midi(path: Path, names: Names) -> list[Mark]:
     return sorted(marks)
 
 
-def _from_list(path: Path, names: Names) -> list[Mark]:
+def read_lines(path: Path) -> Iterator[tuple[int, float, list[str]]]:
+    """Yield number, time in seconds and the other cells of each line of a list; headers and comments are passed over.
+
+    Raises
+    ------
+    ValueError
+        If it is no list of labels.
+    """
     try:
         regular_file(path, LARGEST_LIST)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path.name}: not a label file ({error})") from None
-    marks = []
-    unknown: dict[str, int] = {}
+    begun = False
     for number, line in enumerate(lines, 1):
         # Audacity writes a second line, begun by a backslash, for labels with a range of frequencies
         if not line.strip() or line.startswith(("\\", "#")):
@@ -131,17 +137,27 @@ def _from_list(path: Path, names: Names) -> list[Mark]:
             if not np.isfinite(time):
                 raise ValueError
         except ValueError:
-            if marks or unknown:
+            if begun:
                 raise ValueError(f"{path.name}: line {number} does not begin with a time in seconds") from None
             continue  # a header
-        words = [c for c in cells[1:] if c and not is_number(c)]
+        begun = True
+        yield number, time, cells[1:]
+    if not begun and any(map(str.strip, lines)):
+        raise ValueError(f"{path.name}: no line begins with a time in seconds")
+
+
+def _from_list(path: Path, names: Names) -> list[Mark]:
+    marks = []
+    unknown: dict[str, int] = {}
+    for _, time, cells in read_lines(path):
+        words = [c for c in cells if c and not is_number(c)]
         name = words[0] if words else ""
         label = meaning(name, names)
         if label == "":
             unknown[name] = unknown.get(name, 0) + 1
         elif label is not None:
             # TIME LABEL VELOCITY and perhaps more, as chunks and transcriptions have it
-            velocity = float(cells[2]) if len(cells) >= 3 and is_number(cells[2]) and not is_number(cells[1]) else 0.0
+            velocity = float(cells[1]) if len(cells) >= 2 and is_number(cells[1]) and not is_number(cells[0]) else 0.0
             marks.append(Mark(time, label, velocity if 0 <= velocity <= 1 else 0.0))
     if unknown:
         listed = ", ".join(f"{name or '(nothing)'} ({count} x)" for name, count in sorted(unknown.items())[:8])
@@ -214,7 +230,7 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
     if not options.as_is:
         found = align([m.time for m in marks], [m.label for m in marks], rises, options.offset, options.drift)
     if found.refused:
-        raise ValueError(f"{found.refused}; if they do, --as-is takes their times as they are")
+        raise ValueError(f"{found.refused}; --as-is takes their times as they are")
     labels = place(marks, found, rises)
     if not labels:
         raise ValueError("no label lies within the recording")

@@ -11,7 +11,6 @@ Labels are looked for by the recording's name: ``NAME.tsv`` (columns time, label
 import argparse
 import json
 import math
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from tqdm import tqdm
 from dance import Detector, Event
 from dance.labels import LABELS, OTHER
 from labelgen.chunks import Label, layered, read_labels
-from labelgen.manual import is_number, meaning
+from labelgen.manual import is_number, meaning, read_lines
 from training.score import REPORTED, Count, match
 
 WINDOWS = (0.05, 0.025)
@@ -61,16 +60,11 @@ def read_truth(path: Path) -> list[Label]:
         labels = read_labels(path)
     else:
         labels = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip() or line.startswith("\\"):  # Audacity's second line of a label, its frequencies
-                continue
-            cells = re.split(r"\s*[\t,]\s*", line.strip())
-            time, *others = cells if len(cells) > 1 else line.split(maxsplit=1)
-            try:
-                name = next(cell for cell in others if not is_number(cell))
-                labels.append(Label(float(time), meaning(name, {}) or name, 1.0))
-            except (StopIteration, ValueError):
-                raise ValueError(f"{path}, line {number}: need seconds and a class, not {line.strip()!r}") from None
+        for number, time, cells in read_lines(path):
+            name = next((cell for cell in cells if cell and not is_number(cell)), "")
+            if not name:
+                raise ValueError(f"{path}, line {number}: no class beside the time")
+            labels.append(Label(time, meaning(name, {}) or name, 1.0))
     known = (*LABELS, OTHER)
     if foreign := sorted({x.label for x in labels}.difference(known)):
         if not any(x.label in known for x in labels):

@@ -26,7 +26,7 @@ from training.train import DrumTask, Mixes, TrainConfig, checkpoint, read_settin
 
 BATCHES = 20
 OF_THE_FILE = ("channels", "dilations", "mean_frames", "depth_db", "usual_db", "timbre")
-"""Sizes of a TCN that its model file tells."""
+"""Sizes of a TCN that its model file tells; `mean_frames` is the default in all that can be restored."""
 
 
 def restore(model: Path, config: TrainConfig) -> dict[str, Any]:

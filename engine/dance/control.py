@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, Protocol, Self
 
-from .errors import SinkError, SpecError, install
+from .errors import SinkError, SpecError, install, reason
 from .settings import Settings
 
 _BUNDLE = b"#bundle\0"
@@ -93,9 +93,8 @@ class OscControl:
             self._socket = socket.socket(family, socket.SOCK_DGRAM)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KEPT)
             self._socket.bind(address)
-        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
-            reason = getattr(error, "strerror", None) or error
-            raise SinkError(f"no OSC input on {host} port {port} ({reason}); choose another") from None
+        except (OSError, UnicodeError) as error:
+            raise SinkError(f"no OSC input on {host} port {port} ({reason(error)}); choose another") from None
         self.port: int = self._socket.getsockname()[1]
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="dance OSC input", daemon=True)

@@ -2,7 +2,7 @@
 
 Contents
 --------
-DanceError, SpecError, SourceError, SinkError, install
+DanceError, SpecError, SourceError, SinkError, install, reason
 """
 
 
@@ -25,3 +25,8 @@ class SinkError(DanceError):
 def install(extra: str) -> str:
     """Return how to get the packages of an optional part; not by its name alone, which on PyPI is another project's."""
     return f'pip install ".[{extra}]" in the checkout of dance'
+
+
+def reason(error: Exception) -> object:
+    """Return what the system says of an error, or the error: of names such as ``a..b`` it is no `OSError`."""
+    return getattr(error, "strerror", None) or error

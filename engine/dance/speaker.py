@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError
+from .errors import SourceError, reason
 from .microphone import _open_portaudio, _quiet
 
 _STALL_SECONDS = 5.0  # an output that asks for nothing for this long is dead (PulseAudio wakes up in 1.9 s)
@@ -118,9 +118,9 @@ class Speaker:
                     stream_callback=self._on_need,
                 )
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
             raise SourceError(
-                f'"{self.name}" does not play at {rate} Hz (PortAudio: {reason}); name another output or another rate'
+                f'"{self.name}" does not play at {rate} Hz (PortAudio: {reason(error)}); '
+                "name another output or another rate"
             ) from None
 
     def _on_need(self, _: None, frames: int, times: Mapping[str, float], status: int) -> tuple[bytes, int]:

@@ -595,7 +595,9 @@ def test_evaluate_reads_both_label_forms(tmp_path):
 
 
 def test_evaluate_reads_labels_of_other_programs(tmp_path):
-    (tmp_path / "a.txt").write_text("0.5\t0.6\tkick\n\\\t100.0\t200.0\n0.75\t0.75\tSnare Drum\n1.0, hi-hat closed\n")
+    (tmp_path / "a.txt").write_text(
+        "\ufefftime,label\n0.5\t0.6\tkick\n\\\t100.0\t200.0\n# x\n0.75\t0.75\tSnare Drum\n1.0; hi-hat closed\n"
+    )
     assert [(x.time, x.label) for x in evaluate.read_truth(tmp_path / "a.txt")] == [
         (0.5, "kick"),
         (0.75, "snare"),
@@ -613,7 +615,7 @@ def test_evaluate_tells_what_it_leaves_out(tmp_path, capsys):
 def test_evaluate_names_what_it_cannot_read(model, tmp_path, capsys):
     for content, labels, message in (
         (b"no sound", "0.5 KD\n", "a.wav"),
-        (None, "time class\n", "a.txt, line 1"),
+        (None, "time class\n", "a.txt: no line begins with a time"),
         (None, "0.5 KD\n0.75\n", "a.txt, line 2"),
         (None, "0.5\t0.6\n", "a.txt, line 1"),
         (None, "0.5 quux\n0.6 zork\n", "a.txt: none of its classes (quux, zork) is of kick, snare"),

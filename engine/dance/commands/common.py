@@ -119,7 +119,8 @@ def spare(paths: Iterable[Path], file: str, options: argparse.Namespace) -> None
     SourceError
         If ``--out`` is that folder, and one of `paths` is there.
     """
-    if options.force or not options.out.samefile(Path(file).parent):
+    folder = Path(file).parent
+    if options.force or not folder.is_dir() or not options.out.samefile(folder):
         return
     for path in paths:
         if path.exists():

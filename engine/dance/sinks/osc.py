@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from time import monotonic
 
-from ..errors import SinkError, install
+from ..errors import SinkError, install, reason
 from ..events import Event
 from ..filters import Envelope
 
@@ -81,9 +81,8 @@ class Osc:
             self._addresses[key] = address
         try:
             self._client = SimpleUDPClient(host, port)
-        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
-            reason = getattr(error, "strerror", None) or error
-            raise SinkError(f"no host {host} for OSC ({reason})") from None
+        except (OSError, UnicodeError) as error:
+            raise SinkError(f"no host {host} for OSC ({reason(error)})") from None
         self._where = f"{host}:{port}"
         self._release, self._rate = release, rate
         self._envelope = envelope or Envelope(labels)

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from time import monotonic
 
-from ..errors import SinkError
+from ..errors import SinkError, reason
 from ..events import Event
 from ..filters import Envelope
 
@@ -78,9 +78,8 @@ class Wled:
         labels = tuple(labels)
         try:
             family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
-            reason = getattr(error, "strerror", None) or error
-            raise SinkError(f"no host {host} for WLED ({reason})") from None
+        except (OSError, UnicodeError) as error:
+            raise SinkError(f"no host {host} for WLED ({reason(error)})") from None
         self._leds = _ask(host) if leds is None else leds
         if not 1 <= self._leds <= _MOST_LEDS:
             raise SinkError(f"WLED needs 1 LED or more, {_MOST_LEDS} at most, not {self._leds}; say how many to light")

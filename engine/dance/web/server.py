@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import DanceError, SpecError, install
+from ..errors import DanceError, SpecError, install, reason
 from .access import Access
 
 if TYPE_CHECKING:
@@ -137,12 +137,11 @@ class Server:
     def _work(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except (OSError, UnicodeError) as error:  # the latter of names such as a..b
+        except (OSError, UnicodeError) as error:
             taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
             mend = f"choose another port with {self._option}" if taken else "name an address of this machine"
-            reason = getattr(error, "strerror", None) or error
             self._failure = DanceError(
-                f"{self._name} cannot listen on {self._access.host} port {self.port} ({reason}); {mend}"
+                f"{self._name} cannot listen on {self._access.host} port {self.port} ({reason(error)}); {mend}"
             )
         except BaseException as error:
             self._failure = error
