@@ -345,15 +345,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = read_map(args.map)
     except ValueError as error:
         names, wrong = {}, wrong or str(error)
-    total = 0 if wrong else sum(1 for _ in find_songs(args.inputs))
-    if not wrong and not total:
+    songs = set() if wrong else {key for key, _ in find_songs(args.inputs)}
+    if not wrong and not songs:
         wrong = f"no recordings ({' '.join(MUSIC)}) in {args.inputs[0]}"
     if wrong:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
     options = Options(args.out.absolute(), args.seconds, names, args.offset, args.drift, args.as_is, args.licence)
-    code = run_command(args, partial(make_chunks, options=options), find_songs(args.inputs, args.labels), total=total)
-    tell_moves(args.out, {key for key, _ in find_songs(args.inputs, args.labels)})
+    jobs = find_songs(args.inputs, args.labels)
+    code = run_command(args, partial(make_chunks, options=options), jobs, total=len(songs))
+    tell_moves(args.out, songs)
     return code
 
 
