@@ -4,8 +4,9 @@ Time in the song is ``offset + (1 + drift) * time in the file``. Each label is l
 its drum is heard best (`labelgen.attack`). First the pulses of the labels, up to `WINDOW` seconds of them,
 are correlated with the rises of the recording, for every drift in reach; the best places grow, label by
 label, to the whole song, each time fitting a line through the attacks that the labels meet, robustly;
-the place where most of all labels meet an attack wins. Labels beyond the recording's ends count as
-missed, so a loop shifted by a bar loses as soon as anything in it is not the same in every bar.
+the place where most of all labels meet an attack wins, without its drift if the labels fit as well without.
+Labels beyond the recording's ends count as missed, so a loop shifted by a bar loses as soon as anything in it
+is not the same in every bar.
 
 A pair is refused where the labels meet no more attacks than labels of this density must (chance), or hardly
 more than they do when played at a wrong tempo, with the same freedom to find a place. A song of the very
@@ -39,6 +40,8 @@ PLACES = 12  # that are followed further
 LEAST, EXACT, ALIKE = 0.7, 1.5, 0.85
 """Certainty that is needed: `LEAST` where one place stands out, `EXACT` where another fits `ALIKE` well, as with
 loops and with other songs of the same tempo. Chosen on rendered songs, then checked against wrong pairs of mdb-dev."""
+AS_WELL = 0.99
+"""Share of the best score from which a place fits as well: of those the one that moves the labels least is taken."""
 LEAD = 1.5  # how many times better than at wrong tempos the labels must fit
 WRONG_TEMPOS = (0.81, 0.87, 0.93, 0.96, 1.045, 1.075, 1.14, 1.21)
 """Factors by which labels are played too fast or slow to see how well they fit by chance."""
@@ -164,8 +167,9 @@ def align(
     found = _search(groups, listener, largest_offset, largest_drift)
     top = max(score for score, *_ in found)
     # where several places fit alike, nothing in the labels tells: take the one nearest to the file's own time
-    alike = [f for f in found if f[0] >= 0.99 * top]
-    score, offset, drift = chosen = min(alike, key=lambda f: abs(_shift(f, hits)))
+    alike = [f for f in found if f[0] >= AS_WELL * top]
+    chosen = min(alike, key=lambda f: abs(_shift(f, hits)))
+    score, offset, drift = _without_drift(groups, listener, *chosen)
     wrong = max(
         place[0]
         for factor in WRONG_TEMPOS
@@ -208,6 +212,29 @@ def _search(
         offset, drift = _grow(groups, listener, offset, drift, largest_drift)
         found.append((_score(groups, listener, offset, drift), offset, drift))
     return found
+
+
+def _without_drift(
+    groups: dict[str, F64], listener: _Listener, score: float, offset: float, drift: float
+) -> tuple[float, float, float]:
+    """Return (score, offset, drift) of a place without its drift, which the attacks of a short song invent, if it fits.
+
+    Attacks lie earlier than where rises are strongest, at any drift: so scores are compared at their best offsets.
+    """
+    hits = np.concatenate(list(groups.values()))
+    steady = offset + drift * float(hits.mean())
+    moves = np.arange(-NEAR, NEAR + FRAME / 2, FRAME)
+    best, plain = (
+        max(_score(groups, listener, base + move, slope) for move in moves)
+        for base, slope in ((offset, drift), (steady, 0.0))
+    )
+    if plain < AS_WELL * best:
+        return score, offset, drift
+    for _ in range(2):
+        met = [listener.attacks(name, steady + times, NEAR) for name, times in groups.items()]
+        off = [(at - steady - times)[real] for (at, real), times in zip(met, groups.values(), strict=True)]
+        steady += float(np.median(np.concatenate(off))) if any(map(len, off)) else 0.0
+    return _score(groups, listener, steady, 0.0), steady, 0.0
 
 
 def _places(

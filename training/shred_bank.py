@@ -37,6 +37,8 @@ LATE = 0.003
 """Spread, in seconds, of the place where onsets are found."""
 BALANCE = 0.5
 """Exponent from the number of sounds that a kit has of a voice to its share: of 0 all kits are as common."""
+ALONE = 0.25
+"""Share of tracks of sounds that are each heard once, clean and alone, as `training.shred_data.roll_call` plays them."""
 WIRES = {"tom": 0.35, "kick": 0.1}
 """Share of sounds under which the wires of a snare drum buzz."""
 
@@ -163,25 +165,26 @@ class HitBank:
         times = np.cumsum(apart)
         steps = np.round(np.diff(times, append=times[-1] + apart[0]) / hop).astype(int)
         voices = {VOICES[index] for index in np.unique(self.voices)}
-        layers = [layer for layer in LAYERS if len(layer[1]) == 1 or rng.random() < 0.5]
+        alone = rng.random() < ALONE
+        layers = [layer for layer in LAYERS if len(layer[1]) == 1 or (not alone and rng.random() < 0.5)]
         layers = [(share, notes) for share, notes in layers if {voice_of(note) for note in notes} <= voices]
         shares = np.array([share for share, _ in layers]) * rng.gamma(1.5, 1, len(layers))
         absent = {label for label in LABELS if rng.random() < ABSENT.get(label, 0.2)}
         shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in layers]
         drawn = rng.choice(len(layers), count, p=shares / shares.sum())
-        choked, false = rng.random() < 0.4, rng.uniform(0, 0.3)
+        choked, false = (True, 0.0) if alone else (rng.random() < 0.4, rng.uniform(0, 0.3))
         level = {voice: db + rng.normal(0, 4) for voice, db in LEVEL_DB.items()}
         kit: dict[int, list[F32]] = {}
         hit = np.zeros((count, len(spec.labels)), np.float32)
         ringing = np.zeros((spec.before + TAIL, spec.features.bands), np.float32)
         windows = np.empty((count, spec.before + spec.after, spec.features.bands), np.float32)
-        floor = 10 ** (rng.uniform(-9, -5)) * 10 ** (rng.normal(0, 0.4, ringing.shape[1]))
+        floor = 10 ** (-9 if alone else rng.uniform(-9, -5)) * 10 ** (rng.normal(0, 0.4, ringing.shape[1]))
         for row, (layer, step) in enumerate(zip(drawn, steps, strict=True)):
             played: list[tuple[int, F32]] = []
             if rng.random() >= false:
                 velocity = rng.beta(3, 1.5)
                 for note in layers[layer][1]:
-                    if note not in kit:
+                    if alone or note not in kit:
                         kit[note] = [self.sound(voice_of(note), rng) for _ in range(int(rng.integers(1, 4)))]
                     own = kit[note][int(rng.integers(len(kit[note])))]
                     db = level[voice_of(note)] + 30 * np.log10(np.clip(velocity + rng.normal(0, 0.12), 0.15, 1))

@@ -69,6 +69,17 @@ def test_offset_and_drift_are_found(songs, offset, drift):
         assert np.median(np.abs(error)) < 0.004 and np.abs(error).max() < 0.008
 
 
+def test_a_drift_is_found_where_there_is_one_and_not_invented_where_there_is_none(songs):
+    """Labels that lie loosely in half a minute fit a line through chance better than a level one."""
+    for number, (hits, rises) in enumerate(songs):
+        loose = np.random.default_rng(number).normal(0, 0.005, len(hits))
+        for drift in (0.0, 0.001, -0.001):
+            times = np.array(in_file(hits, 0.3, drift)) + loose
+            found = align(times, [d for _, d in hits], rises)
+            assert not found.refused and found.offset == pytest.approx(0.3, abs=0.005)
+            assert found.drift == pytest.approx(drift, abs=2e-4 if drift else 0)
+
+
 def test_labels_of_another_song_are_refused(songs):
     for k, (hits, _) in enumerate(songs):
         for other, (_, rises) in enumerate(songs):
