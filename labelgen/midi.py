@@ -271,7 +271,7 @@ def read_midi(path: Path) -> pretty_midi.PrettyMIDI:
 
 
 def _lengthen(track: mido.MidiTrack) -> None:
-    """Let notes last for a tick that end in the one in which they begin: pretty_midi would drop them."""
+    """Give notes an end after their beginning, if only by a tick: pretty_midi would drop those without."""
     tick = 0
     sounding: dict[tuple[int, int], set[int]] = {}  # the ticks in which they began
     brief: dict[tuple[int, int, int], tuple[mido.Message, mido.Message | None]] = {}  # the end, and what follows it
@@ -292,6 +292,12 @@ def _lengthen(track: mido.MidiTrack) -> None:
         end.time += 1
         if following is not None:
             following.time -= 1  # times are those since the message before
+    last = len(track) - (bool(track) and track[-1].type == "end_of_track")
+    track[last:last] = [
+        mido.Message("note_off", channel=channel, note=note, time=1)  # as drum machines do without
+        for (channel, note), began in sounding.items()
+        if began
+    ]
 
 
 def check_tempo(hits: Sequence[Hit], end: float) -> None:

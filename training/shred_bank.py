@@ -38,7 +38,7 @@ LATE = 0.003
 BALANCE = 0.5
 """Exponent from the number of sounds that a kit has of a voice to its share: of 0 all kits are as common."""
 ALONE = 0.25
-"""Share of tracks of sounds that are each heard once, clean and alone, as `training.shred_data.roll_call` plays them."""
+"""Share of tracks whose sounds come once, clean and alone, as `training.shred_data.roll_call` plays them."""
 WIRES = {"tom": 0.35, "kick": 0.1}
 """Share of sounds under which the wires of a snare drum buzz."""
 

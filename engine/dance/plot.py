@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from .colours import colour
 from .events import Event
 from .features import LogMel
+from .files import replacing
 from .sources import SoundFile
 from .spec import FeatureSpec
-from .tables import Hit, replacing
+from .tables import Hit
 
 _COLUMNS = 3000  # more would not show; frames are merged so that memory stays bounded
 _RANGE = 75.0  # dB from black to white

@@ -10,7 +10,6 @@ LabelSettings, Settings
 import json
 import math
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .errors import SpecError
+from .files import replacing
 
 FORMAT = 1
 """Version of the JSON layout."""
@@ -158,13 +158,8 @@ class Settings:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file; one that was there is replaced at once or not at all."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            beside.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def _check(owner: object, name: str, low: float, high: float) -> None:

@@ -5,20 +5,20 @@ reader goes by the header, so it takes both. Files are written whole or not at a
 
 Contents
 --------
-Hit, read_hits, event_writer, replacing, HEADER, row
+Hit, read_hits, event_writer, HEADER, row
 """
 
 import contextlib
 import csv
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import SourceError
 from .events import Event
+from .files import replacing
 
 HEADER = ("time", "label", "velocity", "confidence", "reported")
 """Columns of events; what `row` returns."""
@@ -67,13 +67,3 @@ def row(event: Event) -> tuple[str, ...]:
     """Return an event as cells of a table."""
     reported = event.reported / event.sample_rate
     return f"{event.time:.5f}", event.label, f"{event.velocity:.3f}", f"{event.confidence:.3f}", f"{reported:.5f}"
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place when all went well, and goes away if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".dance-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        temporary.replace(path)

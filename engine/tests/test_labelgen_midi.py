@@ -214,6 +214,18 @@ def test_notes_without_length_are_hits(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["end of track", "no end of track"])
+def test_notes_that_nothing_ends_are_hits(tmp_path, closed):
+    song, track = mido.MidiFile(), mido.MidiTrack()
+    song.tracks.append(track)
+    events = [(0, 36), (480, 42), (0, 38), (480, 36), (240, 36)]
+    track += [mido.Message("note_on", channel=9, time=time, note=note, velocity=9) for time, note in events]
+    track += [mido.MetaMessage("end_of_track")] * closed
+    song.save(tmp_path / "a.mid")
+    hits = midi.performance(midi.read_midi(tmp_path / "a.mid"))
+    assert [(hit.time, hit.note) for hit in hits] == [(0, 36), (0.5, 38), (0.5, 42), (1, 36), (1.25, 36)]
+
+
 def test_notes_that_follow_each_other_keep_their_length(tmp_path):
     song, track = mido.MidiFile(), mido.MidiTrack()
     song.tracks.append(track)

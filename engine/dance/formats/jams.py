@@ -8,7 +8,7 @@ write
 from pathlib import Path
 
 from .._version import __version__
-from ..tables import replacing
+from ..files import replacing
 from .heard import Heard, beside
 
 

@@ -8,8 +8,8 @@ write, TICKS_PER_BEAT, BEATS_PER_MINUTE
 from pathlib import Path
 
 from ..errors import SpecError
+from ..files import replacing
 from ..sinks.midi import NOTES
-from ..tables import replacing
 from .heard import Heard, beside
 
 BEATS_PER_MINUTE = 120

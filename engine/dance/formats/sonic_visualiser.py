@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..colours import colour
-from ..tables import replacing
+from ..files import replacing
 from .heard import Heard, beside
 
 _STEMS, _LINEAR = "1", "1"  # of its enumerations PlotStyle and VerticalScale

@@ -8,7 +8,8 @@ write_tsv, write_csv, write_audacity
 import csv
 from pathlib import Path
 
-from ..tables import HEADER, event_writer, replacing, row
+from ..files import replacing
+from ..tables import HEADER, event_writer, row
 from .heard import Heard, beside
 
 

@@ -1,0 +1,22 @@
+"""Files that are written whole or not at all.
+
+Contents
+--------
+replacing
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when all went well, and goes away if not."""
+    import tempfile  # a twentieth of the time that `import dance` takes, and few write files
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".dance-", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        temporary.replace(path)
