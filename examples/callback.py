@@ -1,9 +1,9 @@
 """Call a function at every drum hit, from the microphone or from a file in real time."""
 
 import argparse
-import contextlib
+import sys
 
-from dance import Detector, Engine, Event, Microphone, SoundFile
+from dance import DanceError, Detector, Engine, Event, Microphone, SoundFile
 
 
 def on_event(event: Event) -> None:
@@ -17,7 +17,12 @@ parser.add_argument("--device", help="part of the microphone's name; default: th
 parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
 options = parser.parse_args()
 
-with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
-    detector = Detector.load(options.model, sample_rate=source.sample_rate)
-    with contextlib.suppress(KeyboardInterrupt):
+try:
+    source = SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True)
+    with source:
+        detector = Detector.load(options.model, sample_rate=source.sample_rate)
         Engine(source, detector, on_event).run()
+except KeyboardInterrupt:
+    pass
+except DanceError as error:
+    sys.exit(str(error))

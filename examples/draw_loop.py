@@ -1,9 +1,9 @@
 """Draw 60 times a second what is present of each drum, from the microphone or from a file in real time."""
 
 import argparse
-import contextlib
+import sys
 
-from dance import Detector, Engine, Microphone, SoundFile
+from dance import DanceError, Detector, Engine, Microphone, SoundFile
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("file", nargs="?", help="audio file; default: the microphone")
@@ -11,11 +11,17 @@ parser.add_argument("--device", help="part of the microphone's name; default: th
 parser.add_argument("--model", help="an .onnx file; default: the one inside the package")
 options = parser.parse_args()
 
-with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
-    detector = Detector.load(options.model, sample_rate=source.sample_rate)
-    with contextlib.suppress(KeyboardInterrupt), Engine(source, detector) as engine:
-        # A window's own loop would wait for the screen here; `presence` may be asked at any time.
-        while not engine.wait(1 / 60):
-            values = zip(detector.labels, engine.presence(), strict=True)
-            print("\r" + "  ".join(f"{label} {'#' * round(10 * x):<10}" for label, x in values), end="", flush=True)
+try:
+    source = SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True)
+    with source:
+        detector = Detector.load(options.model, sample_rate=source.sample_rate)
+        with Engine(source, detector) as engine:
+            # A window's own loop would wait for the screen here; `presence` may be asked at any time.
+            while not engine.wait(1 / 60):
+                values = zip(detector.labels, engine.presence(), strict=True)
+                print("\r" + "  ".join(f"{label} {'#' * round(10 * x):<10}" for label, x in values), end="", flush=True)
+except KeyboardInterrupt:
+    pass
+except DanceError as error:
+    sys.exit(str(error))
 print()

@@ -5,12 +5,13 @@ On a Pi 4 or older: pip install rpi_ws281x, data line on GPIO 18, run by root wi
 """
 
 import argparse
-import contextlib
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from dance import Detector, Engine, Microphone, SoundFile
+from dance import DanceError, Detector, Engine, Microphone, SoundFile
 from dance.colours import colour
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,8 +56,10 @@ class Strip:
     """A real one."""
 
     def __init__(self) -> None:
-        from rpi_ws281x import PixelStrip
-
+        try:
+            from rpi_ws281x import PixelStrip
+        except ModuleNotFoundError:
+            sys.exit("a real strip needs a Raspberry Pi and pip install rpi_ws281x; --simulate shows one here")
         self.strip = PixelStrip(options.leds, options.pin, brightness=round(255 * options.brightness))
         self.strip.begin()
 
@@ -67,17 +70,26 @@ class Strip:
         self.strip.show()
 
 
+for name in {"SIGTERM", "SIGHUP"} & {each.name for each in signal.Signals}:
+    signal.signal(signal.Signals[name], signal.default_int_handler)  # a service that is stopped leaves no light behind
 frames = []
 strip = Terminal() if options.simulate else Strip()
-with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
-    detector = Detector.load(options.model, sample_rate=source.sample_rate)
-    with contextlib.suppress(KeyboardInterrupt), Engine(source, detector) as engine:
-        while not engine.wait(1 / 60):
-            colours = light(detector.labels, engine.presence())
-            strip.show(colours)
-            if options.picture and len(frames) < 450:
-                frames.append(colours)
-strip.show(np.zeros((options.leds, 3), np.uint8))
+try:
+    source = SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True)
+    with source:
+        detector = Detector.load(options.model, sample_rate=source.sample_rate)
+        with Engine(source, detector) as engine:
+            while not engine.wait(1 / 60):
+                colours = light(detector.labels, engine.presence())
+                strip.show(colours)
+                if options.picture and len(frames) < 450:
+                    frames.append(colours)
+except KeyboardInterrupt:
+    pass
+except DanceError as error:
+    sys.exit(str(error))
+finally:
+    strip.show(np.zeros((options.leds, 3), np.uint8))
 if frames:
     from matplotlib.image import imsave
 

@@ -2,12 +2,13 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
 
-from dance import Detector, Engine, Microphone, SoundFile
+from dance import DanceError, Detector, Engine, Microphone, SoundFile
 from dance.colours import colour
 
 SIZE = (960, 540)
@@ -35,27 +36,33 @@ def draw(screen: pygame.Surface, labels: tuple[str, ...], presence, rings: list[
         pygame.draw.circle(screen, bright, places[label], round(40 + 70 * value))
 
 
-pygame.display.init()
-pygame.display.set_caption("dance")
-screen = pygame.display.set_mode(SIZE, pygame.RESIZABLE)
-clock, rings, liveliest = pygame.time.Clock(), [], 0.0
-with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
-    detector = Detector.load(options.model, sample_rate=source.sample_rate)
-    with Engine(source, detector) as engine:
-        is_open = True
-        while is_open and not engine.wait(0):
-            passed = clock.tick(60) / 1000
-            for event in pygame.event.get():
-                escape = event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE
-                is_open = is_open and not escape and event.type != pygame.QUIT
-            rings = [[label, velocity, age + passed] for label, velocity, age in rings if age < FLIGHT]
-            rings += [[hit.label, hit.velocity, 0.0] for hit in engine.poll()]
-            presence = engine.presence()
-            draw(screen, detector.labels, presence, rings)
-            pygame.display.flip()
-            if options.picture and presence.sum() + 0.3 * len(rings) > liveliest:
-                liveliest = presence.sum() + 0.3 * len(rings)
-                picture = screen.copy()
+rings, liveliest = [], 0.0
+try:
+    source = SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True)
+    with source:
+        detector = Detector.load(options.model, sample_rate=source.sample_rate)
+        pygame.display.init()
+        pygame.display.set_caption("dance")
+        screen, clock = pygame.display.set_mode(SIZE, pygame.RESIZABLE), pygame.time.Clock()
+        with Engine(source, detector) as engine:
+            is_open = True
+            while is_open and not engine.wait(0):
+                passed = clock.tick(60) / 1000
+                for event in pygame.event.get():
+                    escape = event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE
+                    is_open = is_open and not escape and event.type != pygame.QUIT
+                rings = [[label, velocity, age + passed] for label, velocity, age in rings if age < FLIGHT]
+                rings += [[hit.label, hit.velocity, 0.0] for hit in engine.poll()]
+                presence = engine.presence()
+                draw(screen, detector.labels, presence, rings)
+                pygame.display.flip()
+                if options.picture and presence.sum() + 0.3 * len(rings) > liveliest:
+                    liveliest = presence.sum() + 0.3 * len(rings)
+                    picture = screen.copy()
+except KeyboardInterrupt:
+    pass
+except DanceError as error:
+    sys.exit(str(error))
 pygame.quit()
 if liveliest:
     pygame.image.save(picture, options.picture)

@@ -1,12 +1,12 @@
 """The drums as a pattern that runs up the terminal: kick in the middle, snare around it, hi-hat at the edges."""
 
 import argparse
-import contextlib
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from dance import Detector, Engine, Microphone, SoundFile
+from dance import DanceError, Detector, Engine, Microphone, SoundFile
 from dance.colours import colour
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -33,14 +33,20 @@ def line(labels, presence) -> np.ndarray:
 
 
 lines = []
-with SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True) as source:
-    detector = Detector.load(options.model, sample_rate=source.sample_rate)
-    with contextlib.suppress(KeyboardInterrupt), Engine(source, detector) as engine:
-        while not engine.wait(1 / 30):
-            cells = line(detector.labels, engine.presence())
-            print("".join(f"\x1b[48;2;{r};{g};{b}m " for r, g, b in cells) + "\x1b[0m", flush=True)
-            if options.picture and len(lines) < LINES:
-                lines.append(cells)
+try:
+    source = SoundFile(options.file, realtime=True) if options.file else Microphone(options.device, reconnect=True)
+    with source:
+        detector = Detector.load(options.model, sample_rate=source.sample_rate)
+        with Engine(source, detector) as engine:
+            while not engine.wait(1 / 30):
+                cells = line(detector.labels, engine.presence())
+                print("".join(f"\x1b[48;2;{r};{g};{b}m " for r, g, b in cells) + "\x1b[0m", flush=True)
+                if options.picture and len(lines) < LINES:
+                    lines.append(cells)
+except KeyboardInterrupt:
+    pass
+except DanceError as error:
+    sys.exit(str(error))
 if lines:
     from matplotlib.image import imsave
 

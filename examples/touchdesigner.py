@@ -11,7 +11,7 @@ def onReceiveOSC(dat, rowIndex, message, bytes, timeStamp, address, args, peer):
     parts = address.strip("/").split("/")
     if parts[:2] == ["dance", "presence"]:  # /dance/presence/kick 0.42: many a second while the drum sounds
         set_channel(parts[2], args[0])
-    elif parts[0] == "dance":  # /dance/kick 0.83: once at each hit
+    elif parts[0] == "dance" and args[0] > 0:  # /dance/kick 0.83: once at each hit; 0 is the end of one (--osc-release)
         hit(parts[1], args[0])
 
 

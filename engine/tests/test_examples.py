@@ -132,7 +132,8 @@ def test_led_strip_drives_the_real_library(wav: Path, tmp_path: Path) -> None:
     assert frames[-1] == str([(0, 0, 0)] * 8)
 
 
-def test_ctrl_c_leaves_the_strip_dark(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_whatever_ends_it_leaves_the_strip_dark(ending: str) -> None:
     process = subprocess.Popen(
         [sys.executable, EXAMPLES / "led_strip.py", SONG, "--simulate", "--leds", "9", "--model", tiny()],
         stdout=subprocess.PIPE,
@@ -140,10 +141,26 @@ def test_ctrl_c_leaves_the_strip_dark(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT / "engine")},
     )
     assert process.stdout.read(10)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.Signals[ending])
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
     assert not cells(output.decode().rpartition("\r")[2]).any()
+
+
+@pytest.mark.parametrize("path", HEARS, ids=lambda path: path.name)
+def test_what_cannot_be_opened_is_a_line(path: Path, tmp_path: Path) -> None:
+    if path.name == "pygame_rings.py":
+        pytest.importorskip("pygame", reason="needs pygame (pip install pygame)")
+    simulate = ["--simulate"] * (path.name == "led_strip.py")
+    done = run(path, tmp_path / "none.wav", *simulate, "--model", tiny(), SDL_VIDEODRIVER="dummy")
+    assert done.returncode == 1
+    assert "none.wav" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_strip_needs_its_library(wav: Path) -> None:
+    done = run("examples/led_strip.py", wav, "--model", tiny())
+    assert done.returncode == 1
+    assert "rpi_ws281x" in done.stderr and "--simulate" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_touchdesigner() -> None:
@@ -167,6 +184,7 @@ def test_touchdesigner() -> None:
 
     for address, value in (
         ("/dance/kick", 0.8),
+        ("/dance/kick", 0.0),  # released
         ("/dance/presence/kick", 0.8),
         ("/dance/presence/snare", 0.3),
         ("/dance/snare", 0.3),  # nobody wants to know

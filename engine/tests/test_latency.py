@@ -263,6 +263,12 @@ def test_zero_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert "at least 1" in capsys.readouterr().err
 
 
+def test_a_virtual_microphone_takes_no_devices() -> None:
+    done = run("-m", "dance", "latency", "--virtual", "--device", "USB", "--model", tiny())
+    assert done.returncode == 2
+    assert "--device" in done.stderr and "Traceback" not in done.stderr
+
+
 # --- through the virtual microphone ---
 
 

@@ -176,6 +176,9 @@ def test_what_was_missed_is_one_line_each(capsys: pytest.CaptureFixture[str]) ->
         (("--osc-release", "0.1"), "--osc-release belongs to --osc"),
         (("--midi-channel", "3"), "--midi-channel belongs to --midi"),
         (("--wled-leds", "3"), "--wled-leds belongs to --wled"),
+        (("--hold", "1"), "--hold is for what is sent; add --osc or --midi or --websocket or --wled"),
+        (("--decay", "1", "--midi"), "--decay is for what is sent; add --osc or --websocket"),
+        (("--delay", "0"), "--delay is for what is sent; add --json or --osc"),
         (("--osc", "9", "--osc-address", "kik=/x"), "no OSC address to give to 'kik'"),
     ],
 )

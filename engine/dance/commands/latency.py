@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detector import Detector
+from ..errors import SpecError
 from ..latency import PARTS, Measurement, measure, measure_virtually
 from ..network import Network
 from ..sources import Source
@@ -34,6 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
+    if options.virtual and not (options.device is options.output is None):
+        raise SpecError("--virtual brings devices of its own; leave out --device and --output")
     network = Network(options.model)
 
     def detect(source: Source) -> Detector:

@@ -28,6 +28,9 @@ _PARTS = {
     "midi": ("midi_channel", "midi_notes"),
     "wled": ("wled_leds", "wled_colours"),
 }
+_SENT = {"hold": ("osc", "midi", "websocket", "wled"), "decay": ("osc", "websocket", "wled")}
+_SENT["delay"] = ("json", *_SENT["hold"])
+"""Filters of what is sent alone, and the outputs that know them."""
 _STDOUT_QUEUE = 4096  # hits that may wait for a slow reader of a pipe: many minutes
 
 
@@ -76,10 +79,10 @@ def _add_filters(add: Callable[..., object]) -> None:
     add("--gap", type=_per_drum(float), metavar="X", help="only hits X seconds after the last")
     add("--every", type=_per_drum(int), metavar="X", help="only the first hit and each X-th after it")
     add("--quantise", type=_per_drum(int), metavar="X", help="X different velocities, 1/X to 1")
-    add("--hold", type=_seconds, metavar="S", help="presences stay up, and notes last, for S seconds")
-    add("--decay", type=_seconds, metavar="S", help="presences then fall to a third in S seconds")
+    add("--hold", type=_seconds, metavar="S", help="presences that are sent stay up, and notes last, for S seconds")
+    add("--decay", type=_seconds, metavar="S", help="presences that are sent then fall to a third in S seconds")
     add("--offset", type=float, metavar="S", help="seconds added to the times that are shown and sent")
-    add("--delay", type=_seconds, default=0.0, metavar="S", help="send hits S seconds later")
+    add("--delay", type=_seconds, metavar="S", help="send hits S seconds later")
 
 
 def from_options(options: argparse.Namespace, network: Network) -> "Outputs":
@@ -103,6 +106,9 @@ class Outputs:
             lone = [name for name in names if getattr(options, name) is not None]
             if lone and getattr(options, output) is None:
                 raise SpecError(f"{_option(lone[0])} belongs to {_option(output)}; add that")
+        for name, outputs in _SENT.items():
+            if getattr(options, name) is not None and all(getattr(options, each) in (None, False) for each in outputs):
+                raise SpecError(f"{_option(name)} is for what is sent; add {' or '.join(map(_option, outputs))}")
         self.json: bool = options.json
         self._offset: float | None = options.offset
         self._engine: Configurable | None = None
@@ -172,27 +178,29 @@ class Outputs:
         return chain(*filters, Shift(lambda: self._engine.settings.offset if self._engine else 0.0))
 
     def _open(self, options: argparse.Namespace, labels: Sequence[str], decay: float, every: Every | None) -> None:
+        delay = options.delay or 0.0
+
         def envelope() -> Envelope:
             return Envelope(labels, hold=options.hold or 0.0, decay=decay)
 
         if options.json:
-            self._add(Outlet(JsonLines(), queue=_STDOUT_QUEUE, delay=options.delay))
+            self._add(Outlet(JsonLines(), queue=_STDOUT_QUEUE, delay=delay))
         for host, number in options.osc or ():
             addresses = dict(options.osc_address or ())
             osc = Osc(labels, host, number, addresses=addresses, release=options.osc_release, envelope=envelope())
-            self._send(osc, options.delay)
+            self._send(osc, delay)
         if options.midi is not None:
             hold = NOTE_SECONDS if options.hold is None else options.hold
             channel = DRUM_CHANNEL if options.midi_channel is None else options.midi_channel
-            self._send(Midi(options.midi or None, channel=channel, notes=options.midi_notes, hold=hold), options.delay)
+            self._send(Midi(options.midi or None, channel=channel, notes=options.midi_notes, hold=hold), delay)
         if options.websocket:
             host, number = options.websocket
             socket = WebSocket(labels, host, number, envelope=envelope())
-            self._send(socket, options.delay)
+            self._send(socket, delay)
             say(f"hits at {socket.url}")
         for host in options.wled or ():
             strip = Wled(labels, host, leds=options.wled_leds, colours=options.wled_colours, envelope=envelope())
-            self._send(strip, options.delay)
+            self._send(strip, delay)
         if options.osc_in:
             host, number = options.osc_in
             self._control = OscControl(labels, host, number, on_tap=every.restart if every else None)
