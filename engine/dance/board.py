@@ -4,7 +4,7 @@ Each value is one aligned float64 that one thread writes and everybody may read 
 
 Contents
 --------
-Board, SIZE
+Board, SIZE, ROOM
 """
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 _FIGURES = 3
 SIZE = 512
 """Values that memory given to a `Board` holds: a page."""
+ROOM = SIZE - _FIGURES
+"""Labels that there is room for."""
 
 
 class Board:
@@ -38,11 +40,6 @@ class Board:
         self._figures = memory[:_FIGURES]
         self.reached = memory[_FIGURES : _FIGURES + labels]
         self.reached.fill(-np.inf)
-
-    @classmethod
-    def room(cls) -> int:
-        """Return for how many labels there is room."""
-        return SIZE - _FIGURES
 
     def note(self, samples: int, lost: int, busy: float) -> None:
         """Write the samples heard and lost so far and the seconds that they took."""

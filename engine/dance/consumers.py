@@ -24,7 +24,7 @@ from .board import Board
 from .errors import SpecError
 from .events import Event
 from .peaks import thresholds
-from .settings import Settings
+from .settings import Settings, as_settings
 from .spec import ModelSpec
 
 
@@ -38,7 +38,7 @@ class Stats:
     samples : int
         Samples heard.
     lost : int
-        Samples that the source lost because the engine was late; the clock counts them.
+        Samples that went missing: the engine was late, or a device was away. The clock counts them.
     events : int
     dropped : int
         Events that the queue lost because the consumer who iterates or polls was late.
@@ -106,6 +106,7 @@ class Told(ABC):
         self._on_event = on_event
         self._consumer = "on_event" if on_event else None
         self._queue = _Queue(queue)
+        self._setting = threading.Lock()  # settings are read, changed and written back, by several parties at once
         self._guard = threading.Lock()  # of `_consumer` and `_begun`, which two threads may claim at once
         self._begun = False
         self._stopping = threading.Event()
@@ -125,6 +126,9 @@ class Told(ABC):
     @abstractmethod
     def _release(self) -> None:
         """Release everything, after `_work` or in place of it; once."""
+
+    def _changed(self, settings: Settings) -> None:  # noqa: B027 (where the detector is in this process, it is asked)
+        """Pass settings on to where the detector is, in the order in which they were made."""
 
     def run(self) -> Stats:
         """Hear the source to its end, or until `stop`, and tell of it in the calling thread.
@@ -181,8 +185,23 @@ class Told(ABC):
         SpecError
             If they name a label that the model does not have; nothing has changed then.
         """
-        thresholds(self._spec, settings)  # refuses here, to the caller, what could not be applied there
-        self._settings = settings
+        self.change(lambda _: settings)
+
+    def change(self, how: Callable[[Settings], Settings]) -> None:
+        """Decide by what `how` makes of the present settings from the next block on; from any thread.
+
+        What another thread changes meanwhile is not lost.
+
+        Raises
+        ------
+        SpecError
+            As `configure`.
+        """
+        with self._setting:
+            settings = as_settings(how(self._settings))
+            thresholds(self._spec, settings)  # refuses here, to the caller, what could not be applied there
+            self._settings = settings
+            self._changed(settings)
 
     def presence(self) -> NDArray[np.float32]:
         """Return how present each drum is now: jumps to the velocity at a hit, decays; from any thread.

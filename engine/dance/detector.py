@@ -25,8 +25,8 @@ from .events import Event
 from .features import LogMel
 from .loudness import SPAN, Loudness
 from .network import Network
-from .peaks import PeakPicker, refractories, thresholds
-from .settings import Settings
+from .peaks import PeakPicker, thresholds
+from .settings import Settings, as_settings
 
 RELEASED = Path(__file__).parent / "released" / "dance.onnx"
 """The model inside the package."""
@@ -85,14 +85,14 @@ class Detector:
                 f"{spec.name} hears audio at {rates} Hz, not {sample_rate}: "
                 "resample a file, open a device at one of these rates"
             )
-        self.sample_rate = sample_rate
+        self.sample_rate = int(sample_rate)  # of NumPy it may be, which JSON cannot hold
         self.labels = spec.enabled if labels is None else tuple(labels)
         unknown = [label for label in self.labels if label not in spec.labels]
         if unknown or not self.labels or len(set(self.labels)) != len(self.labels):
             raise SpecError(f"labels must be some of {', '.join(spec.labels)}, not {self.labels!r}")
         self._network = network
         self._features = LogMel(spec.features, sample_rate)
-        settings = settings or Settings()
+        settings = Settings() if settings is None else as_settings(settings)
         self._settings = settings if sensitivity is None else settings.with_sensitivity(sensitivity, spec.labels)
         self._context = Context(spec, network.timbre.shape[1])
         self._picker = PeakPicker(spec, self._settings)
@@ -153,20 +153,12 @@ class Detector:
         SpecError
             If they name a label that the model does not have; nothing has changed then.
         """
-        self._picker.configure(settings)
+        self._picker.configure(as_settings(settings))
         self._settings = settings
         self._limits[:] = thresholds(self.spec, settings)
         for place, label in enumerate(self.labels):
             if settings.for_label(label).mute:
                 self._reached[place] = -np.inf
-
-    def threshold(self, label: str) -> float:
-        """Return the activation from which a peak of `label` counts, muted or not."""
-        return thresholds(self.spec, self._settings)[self.spec.labels.index(label)]
-
-    def refractory(self, label: str) -> float:
-        """Return the shortest time between two hits of `label` in seconds."""
-        return refractories(self.spec, self._settings)[self.spec.labels.index(label)]
 
     def process(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take in the next samples and return what they make certain.
@@ -185,6 +177,13 @@ class Detector:
         """
         if self._flushed:
             raise RuntimeError("the stream has ended; call reset() to begin a new one")
+        is_array = isinstance(samples, np.ndarray)
+        if not (is_array and samples.dtype == np.float32 and samples.ndim == 1 and samples.flags.c_contiguous):
+            form = f"{samples.dtype} {list(samples.shape)}" if is_array else type(samples).__name__
+            raise TypeError(
+                f"samples must be a contiguous float32 array of one dimension, not {form}: "
+                "x.astype('f4') / 32768 makes one of int16 samples, x.mean(axis=1, dtype='f4') of stereo [n, 2]"
+            )
         return self._process(samples)
 
     def presence(self) -> NDArray[np.float32]:
@@ -240,6 +239,8 @@ class Detector:
         n = operator.index(n)
         first = self._features.position
         frames = self._features.skip(n)
+        if not n:
+            return
         self._lost.appendleft(range(first, first + n))
         self._context.skip(frames)
         self._picker.skip(frames)
@@ -259,8 +260,7 @@ class Detector:
 
     def _process(self, samples: NDArray[np.float32]) -> list[Event]:
         events: list[Event] = []
-        # An empty block goes through, too, so that its type is checked.
-        for start in range(0, max(len(samples), 1), _CHUNK):
+        for start in range(0, len(samples), _CHUNK):
             first = self._features.frame
             count = self._features.process(samples[start : start + _CHUNK], self._new)
             for frame in range(count):

@@ -17,7 +17,7 @@ import numpy as np
 from .board import Board
 from .consumers import Stats, Told
 from .detector import Detector
-from .errors import SpecError
+from .errors import SourceError, SpecError
 from .events import Event
 from .sources import Source
 
@@ -43,7 +43,7 @@ class Engine(Told):
         seconds, then loses samples and counts them). What it raises stops the engine.
     queue : int
         Events kept for a consumer who iterates or polls. When it is full, a live engine drops the oldest and counts
-        it; one that reads a file waits.
+        it; one that reads a file waits, once there is a consumer.
     board : Board, optional
         Where to note figures and presences; by default in memory of its own.
 
@@ -90,6 +90,8 @@ class Engine(Told):
         while not ended and not self._stopping.is_set():
             read = source.read(block, _POLL_SECONDS)
             began = perf_counter()
+            if not 0 <= read.count <= len(block):
+                raise SourceError(f"the source says that it put {read.count} samples where {len(block)} fit")
             settings = self._settings
             if changed := settings is not detector.settings:
                 detector.configure(settings)
@@ -101,7 +103,7 @@ class Engine(Told):
             busy += perf_counter() - began
             samples += read.count
             lost += read.lost_before
-            if read.count or read.lost_before or changed:
+            if read.count or read.lost_before or changed or (ended and not self._stopping.is_set()):
                 board.reached[:] = monotonic() + self._spec.presence_seconds * detector.log_presence()
             board.note(samples, lost, busy)
             for event in events:

@@ -84,3 +84,4 @@ class Loudness:
     def reset(self) -> None:
         """Begin a new stream."""
         self._heard.fill(0)
+        self._usual.fill(0)

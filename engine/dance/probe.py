@@ -154,16 +154,14 @@ class Probe:
         """
         near = self._samples(_NEAR_SECONDS)
         click = expected + late - self._ahead
-        offset = _find(recording, self._click, click - near, click + near, _CLEAR)
+        offset = _find(recording, self._click, click - near, click + near)
         return None if offset is None else click - near + offset + self._ahead
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.sample_rate)
 
 
-def _find(
-    recording: NDArray[np.float32], pattern: NDArray[np.float64], first: int, last: int, clear: float
-) -> int | None:
+def _find(recording: NDArray[np.float32], pattern: NDArray[np.float64], first: int, last: int) -> int | None:
     """Return how far behind `first`, and not behind `last`, `pattern` begins; None if nothing stands out."""
     part = recording[max(first, 0) : max(last + len(pattern), 0)]
     if len(part) < len(pattern):
@@ -171,7 +169,7 @@ def _find(
     likeness = np.abs(_correlation(part, pattern))
     best = int(likeness.argmax())
     audible = likeness[best] > _AUDIBLE * float(pattern @ pattern)
-    if not audible or likeness[best] < clear * float(np.median(likeness)):
+    if not audible or likeness[best] < _CLEAR * float(np.median(likeness)):
         return None
     return best + max(first, 0) - first
 

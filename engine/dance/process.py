@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .board import SIZE, Board
+from .board import ROOM, SIZE, Board
 from .consumers import Stats, Told
 from .detector import Detector
 from .engine import Engine
@@ -93,7 +93,7 @@ class ProcessEngine(Told):
         See `Detector`.
     queue : int
         Events kept for a consumer who iterates or polls, here and once more over there. When it is full, a live engine
-        drops the oldest and counts it; one that reads a file waits.
+        drops the oldest and counts it; one that reads a file waits, once there is a consumer.
 
     Attributes
     ----------
@@ -179,9 +179,7 @@ class ProcessEngine(Told):
         here = super().stats
         return replace(here, dropped=here.dropped + self._dropped_there)
 
-    def configure(self, settings: Settings) -> None:
-        """Decide by these settings from the next block on; see `Engine.configure`."""
-        super().configure(settings)
+    def _changed(self, settings: Settings) -> None:
         self._order(settings)
 
     def _work(self) -> None:
@@ -301,8 +299,8 @@ def _hear(end: "socket.socket", memory: "Array[c_double]", order: bytes) -> None
         make_source, model, options, queue = pickle.loads(order)
         with make_source() as source:
             detector = Detector.load(model, sample_rate=source.sample_rate, **options)
-            if len(detector.labels) > Board.room():
-                raise SpecError(f"at most {Board.room()} labels")
+            if len(detector.labels) > ROOM:
+                raise SpecError(f"at most {ROOM} labels")
             board = Board(len(detector.labels), np.frombuffer(memoryview(memory), np.float64))
             engine = Engine(source, detector, queue=queue, board=board)
             gc.freeze()  # nothing of all this becomes garbage, and to search it would take milliseconds

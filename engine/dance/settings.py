@@ -4,7 +4,7 @@ Sensitivities, thresholds, gates and velocities lie between 0 and 1; times are s
 
 Contents
 --------
-LabelSettings, Settings
+LabelSettings, Settings, as_settings
 """
 
 import json
@@ -16,7 +16,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
-from .errors import SpecError
+from .errors import SpecError, reason
 from .files import replacing
 
 FORMAT = 1
@@ -145,12 +145,14 @@ class Settings:
         Raises
         ------
         SpecError
-            If there is no such file, or it does not hold settings.
+            If there is no such file, it cannot be read or does not hold settings.
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise SpecError(f"no settings file {path}") from None
+        except OSError as error:
+            raise SpecError(f"settings file {path}: {reason(error)}") from None
         except SpecError as error:
             raise SpecError(f"{path}: {error}") from None
         except (ValueError, RecursionError) as error:
@@ -160,6 +162,19 @@ class Settings:
         """Write to a file; one that was there is replaced at once or not at all."""
         with replacing(Path(path)) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def as_settings(value: object) -> Settings:
+    """Return `value` if it is settings.
+
+    Raises
+    ------
+    SpecError
+        If it is anything else, such as a dictionary.
+    """
+    if not isinstance(value, Settings):
+        raise SpecError(f"settings are a Settings, not {value!r}; of a dictionary Settings.from_dict makes one")
+    return value
 
 
 def _check(owner: object, name: str, low: float, high: float) -> None:

@@ -1,4 +1,4 @@
-"""A temporal convolutional network of a model file, compiled: 2.7 times as fast as its graph in ONNX Runtime.
+"""A temporal convolutional network of a model file, compiled: several times as fast as its graph in ONNX Runtime.
 
 ``training/export.py`` writes the graph of any network. Beside that of a `models.tcn.TCN` it writes into the metadata,
 as JSON, what the graph's constants do not say by their names: the dilations and the numbers of the frontend. With

@@ -296,6 +296,31 @@ def test_healthy_after_bad_input(model_path):
     assert np.all(np.isfinite(detector.presence()))
 
 
+@pytest.mark.parametrize("size", [64, 441, 4096])
+def test_skipping_nothing_changes_nothing(tiny_path, size):
+    samples = tiny_model.song(44100)
+    expected = Detector.load(tiny_path, sample_rate=44100).process(samples)
+    detector = Detector.load(tiny_path, sample_rate=44100)
+    events = []
+    for start in range(0, len(samples), size):
+        detector.skip(0)
+        events += detector.process(samples[start : start + size])
+    assert events == expected
+
+
+def test_nothing_skipped_does_not_push_out_what_was(tiny_path):
+    """Hits right behind a loss are dated behind it, however often nothing is lost after it."""
+    samples, heard = tiny_model.song(44100), []
+    for more in (0, 50):
+        detector = Detector.load(tiny_path, sample_rate=44100)
+        events = detector.process(samples[:30000])
+        detector.skip(44100)
+        for _ in range(more):
+            detector.skip(0)
+        heard.append(events + detector.process(samples[30000:]))
+    assert heard[0] == heard[1]
+
+
 @pytest.mark.parametrize(("n", "error"), [(1.5, TypeError), ("1", TypeError), (-1, ValueError)])
 def test_what_cannot_be_skipped(tiny_path, n, error):
     with pytest.raises(error):
@@ -314,7 +339,7 @@ def test_clipped_input(tiny_path):
     ids=lambda value: type(value).__name__,
 )
 def test_wrong_samples(tiny_path, samples):
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="float32 array of one dimension"):
         Detector.load(tiny_path, sample_rate=44100).process(samples)
 
 

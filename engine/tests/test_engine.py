@@ -401,6 +401,33 @@ def test_presence_jumps_and_decays_when_the_input_stalls(monkeypatch: pytest.Mon
         assert engine.presence().dtype == np.float32
 
 
+def test_hits_that_only_the_end_decides_are_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("engine", "consumers"):
+        monkeypatch.setattr(f"dance.{module}.monotonic", lambda: 1000.0)
+    alone = detector()
+    sound = next(SOUND[:end] for end in range(4410, len(SOUND), 221) if _late(end))
+    alone.process(sound)
+    alone.flush()
+    engine = Engine(Script(sound), detector())  # its end comes alone, after all samples
+    engine.run()
+    np.testing.assert_allclose(engine.presence(), alone.presence(), rtol=1e-6)
+    assert engine.presence().max() > 0.1
+
+
+def _late(end: int) -> bool:
+    """Return whether there is a hit before `end` that nothing but the end decides."""
+    alone = detector()
+    return not alone.process(SOUND[:end]) and bool(alone.flush())
+
+
+@pytest.mark.parametrize("count", [-1, 1 << 20])
+def test_a_source_that_says_what_cannot_be_is_told(count: int) -> None:
+    source = Script(SOUND)
+    source.read = lambda out, timeout: Read(count)
+    with pytest.raises(SourceError, match=f"{count} samples"):
+        Engine(source, detector()).run()
+
+
 STALLED = """
 import sys, threading, time
 from pathlib import Path

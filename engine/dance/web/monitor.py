@@ -137,7 +137,6 @@ class _Content:
         self._waiting_shown: Message | None = None
         self._choice: str | None = None
         self._chose = threading.Event()
-        # Settings are read, changed and written back, for several pages at once.
         self._lock = threading.Lock()
 
     def show(self, session: Session) -> None:
@@ -223,8 +222,7 @@ class _Content:
 
     def _change(self, change: Callable[[Settings], Settings]) -> None:
         with self._lock:
-            engine = self._present().engine
-            engine.configure(change(engine.settings))
+            self._present().engine.change(change)
 
     def _save(self) -> Message:
         self._present().engine.settings.save(self._save_to)
