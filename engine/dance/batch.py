@@ -8,15 +8,14 @@ each, cores
 """
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
+from . import interrupts
 from .errors import SourceError
 
 Item = TypeVar("Item")
@@ -105,7 +104,7 @@ def _pool(
     shares, stop = context.Array("d", len(items), lock=False), context.Event()
     pool = ProcessPoolExecutor(jobs, context, _begin, (shares, stop))
     try:
-        with _interrupts_held():
+        with interrupts.held():
             doing: dict[Future[Result | SourceError], int] = {
                 pool.submit(_work, work, items[number], number): number for number in numbers
             }
@@ -117,19 +116,6 @@ def _pool(
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait; processes begun meanwhile never hear it: who began them tells them to stop."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(shares: Any, stop: Any) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .colours import colour
 from .events import Event
-from .features import LogMel
+from .features import LogMel, centres
 from .files import replacing
 from .sources import SoundFile
 from .spec import FeatureSpec
@@ -61,7 +61,8 @@ def draw(
         interpolation="nearest",
     )
     shown = [hertz for hertz in _HERTZ if features.f_min < hertz < features.f_max]
-    above.set_yticks([_row(hertz, features) for hertz in shown], [f"{hertz} Hz" for hertz in shown])
+    rows = np.interp(shown, centres(features), np.arange(features.bands) + 0.5)
+    above.set_yticks(rows, [f"{hertz} Hz" for hertz in shown])
     above.set_title(Path(sound.name).name, parse_math=False)
     for row, label in enumerate(reversed(labels)):
         mine = [event for event in events if event.label == label]
@@ -101,13 +102,3 @@ def _spectrogram(sound: SoundFile, features: FeatureSpec) -> tuple[NDArray[np.fl
         np.maximum.at(columns, column, frames[:done])
     used = min(max(1, math.ceil(mel.frame / merge)), _COLUMNS)
     return columns[:used], used * merge * features.hop_seconds
-
-
-def _row(hertz: float, features: FeatureSpec) -> float:
-    """Return where a frequency lies on the axis of bands."""
-
-    def mel(hertz: float) -> float:
-        return math.log1p(hertz / 700)
-
-    low, high = mel(features.f_min), mel(features.f_max)
-    return (mel(hertz) - low) / (high - low) * (features.bands + 1) - 0.5

@@ -17,13 +17,14 @@ import pickle
 import signal
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import interrupts
 from .board import ROOM, SIZE, Board
 from .consumers import Stats, Told
 from .detector import Detector
@@ -57,7 +58,7 @@ class _Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Events:
     """Events that were waiting together, and how many found no room there so far."""
 
     events: list[Event]
@@ -142,7 +143,7 @@ class ProcessEngine(Told):
         self._watchdog: threading.Timer | None = None
         self._finished = False
         self._process = context.Process(target=_hear, args=(theirs, memory, order), name="dance engine", daemon=True)
-        with theirs, _no_interrupt():
+        with theirs, interrupts.held():
             self._process.start()
         try:
             first = self._wire.receive()[0]
@@ -192,7 +193,7 @@ class ProcessEngine(Told):
                         self._dropped_there = message.dropped
                         if message.failure:
                             raise message.failure
-                    elif isinstance(message, _Told):
+                    elif isinstance(message, _Events):
                         self._dropped_there = message.dropped
                         for event in message.events:
                             if not self._stopping.is_set():
@@ -329,7 +330,7 @@ def _tell(engine: Engine, wire: _Wire) -> int:
     # The engine's own queue lies between: when the parent does not receive, only this loop waits.
     for event in engine.events():
         # what is hit at once travels at once, for one wait for the program's lock instead of several
-        wire.send(_Told([event, *engine._queue.rest()], engine.stats.dropped))
+        wire.send(_Events([event, *engine._queue.rest()], engine.stats.dropped))
     return engine.stats.dropped
 
 
@@ -359,16 +360,3 @@ def _portable(error: BaseException) -> BaseException:
     except Exception:
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Let a process begin in which Ctrl-C does nothing, from its first instruction on."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before: Any = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,14 +5,13 @@ reader goes by the header, so it takes both. Files are written whole or not at a
 
 Contents
 --------
-Hit, read_hits, event_writer, HEADER, row
+Hit, read_hits, write_events, HEADER, row
 """
 
-import contextlib
 import csv
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,12 +54,12 @@ def read_hits(path: str | os.PathLike[str]) -> list[Hit]:
         ) from None
 
 
-@contextlib.contextmanager
-def event_writer(path: Path) -> Iterator[Callable[[Event], None]]:
-    """Give a function that writes one event; the file appears when all went well."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        print(*HEADER, sep="\t", file=file)
-        yield lambda event: print(*row(event), sep="\t", file=file)
+def write_events(path: Path, events: Iterable[Event], dialect: str = "excel-tab", end: str = "\n") -> None:
+    """Write a table of events, by tabs or in another dialect of the module `csv`; it appears when it is whole."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, dialect, lineterminator=end)
+        rows.writerow(HEADER)
+        rows.writerows(map(row, events))
 
 
 def row(event: Event) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Scores agree with mir_eval, tables come back as they were written, and files appear whole or not at all."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import mir_eval
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dance import Event, SourceError
+from dance.files import replacing
 from dance.score import compare, match, report
-from dance.tables import Hit, event_writer, read_hits, replacing
+from dance.tables import Hit, read_hits, write_events
 
 RATE = 1 << 14
 TIMES = st.lists(st.integers(0, 1 << 14), max_size=60).map(sorted)
@@ -52,10 +54,7 @@ def test_scores_by_label_and_in_all() -> None:
 
 def test_events_come_back_from_their_table(tmp_path: Path) -> None:
     events = [event(0.5), event(0.25, "snare")]
-    with event_writer(tmp_path / "deep" / "a.tsv") as write:
-        for each in events:
-            write(each)
-        assert not (tmp_path / "deep" / "a.tsv").exists()
+    write_events(tmp_path / "deep" / "a.tsv", events)
     text = (tmp_path / "deep" / "a.tsv").read_text()
     assert text.splitlines() == [
         "time\tlabel\tvelocity\tconfidence\treported",
@@ -67,9 +66,17 @@ def test_events_come_back_from_their_table(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("old")
-    with pytest.raises(KeyboardInterrupt), event_writer(tmp_path / "a.tsv") as write:
-        write(event(1.0))
+
+    def interrupted() -> Iterator[Event]:
+        yield event(1.0)
+        assert (tmp_path / "a.tsv").read_text() == "old"
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_events(tmp_path / "a.tsv", interrupted())
+    with pytest.raises(OSError) as failure, replacing(tmp_path / "c.mid"):
+        raise OSError(28, "No space left on device")
+    assert failure.value.filename == str(tmp_path / "c.mid")
     with replacing(tmp_path / "b.png") as temporary:
         temporary.write_text("new")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.tsv": "old", "b.png": "new"}

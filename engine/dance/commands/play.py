@@ -10,7 +10,7 @@ from ..events import Event
 from ..network import Network
 from ..score import compare, report
 from ..sources import SoundFile
-from ..tables import event_writer, read_hits
+from ..tables import read_hits, write_events
 from . import monitor, outputs
 from .common import add_detector_options, add_display_options, hear, make_detector, make_folder, say, spare
 
@@ -66,9 +66,7 @@ def run(options: argparse.Namespace) -> int:
     if options.truth:
         print(report(compare(hits, events, detector.labels)), file=summary)
     if options.out:
-        with event_writer(table) as write:
-            for event in events:
-                write(event)
+        write_events(table, events)
         print(table, file=summary)
         try:
             from ..plot import draw

@@ -5,30 +5,24 @@ Contents
 write_tsv, write_csv, write_audacity
 """
 
-import csv
 from pathlib import Path
 
 from ..files import replacing
-from ..tables import HEADER, event_writer, row
+from ..tables import write_events
 from .heard import Heard, beside
 
 
 def write_tsv(base: Path, heard: Heard) -> list[Path]:
     """Write ``time label velocity confidence reported``, separated by tabs; see `dance.tables`."""
     path = beside(base, ".tsv")
-    with event_writer(path) as write:
-        for event in heard.events:
-            write(event)
+    write_events(path, heard.events)
     return [path]
 
 
 def write_csv(base: Path, heard: Heard) -> list[Path]:
     """Write the same table, separated by commas (RFC 4180)."""
     path = beside(base, ".csv")
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(HEADER)
-        rows.writerows(map(row, heard.events))
+    write_events(path, heard.events, "excel", "\r\n")
     return [path]
 
 

@@ -1,0 +1,23 @@
+"""Ctrl-C, kept from processes that are told to stop by whoever began them.
+
+Contents
+--------
+held
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let Ctrl-C wait meanwhile; a process that begins meanwhile never hears it, from its first instruction on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
