@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SourceError, SpecError
-from .sources import RATES, Read, Source
+from .sources import RATES, Read, Source, wanted
 
 FORMATS = {"f32le": ("<f4", 1.0), "s16le": ("<i2", 1 / 32768)}
 """Type of a sample, and what makes its full scale 1; the names are those of ffmpeg and PulseAudio."""
@@ -48,17 +48,21 @@ class RawInput(Source):
     ------
     SourceError
         If the stream is a terminal or closed; later, if it holds a WAV file, or, where f32le is expected, what cannot
-        be samples. As s16le, any bytes are.
+        be samples. As s16le, any bytes are. Always where systems cannot wait for pipes, as Windows.
+    SpecError
+        If there is no such format or rate.
     """
 
     def __init__(self, form: str = "f32le", sample_rate: int = RATES[0], stream: IO[bytes] | None = None) -> None:
         if form not in FORMATS:
             raise SpecError(f"no raw format {form!r}; there are {', '.join(FORMATS)}")
-        self.sample_rate, self.live = sample_rate, False
+        (self.sample_rate,), self.live = wanted(sample_rate), False
         self.name = str(getattr(stream, "name", "pipe")) if stream else "standard input"
         self._form = form
         self._type, self._scale = np.dtype(FORMATS[form][0]), FORMATS[form][1]
         self._stream = stream
+        if not hasattr(select, "poll"):
+            raise SourceError("raw samples through a pipe can be heard on Linux and macOS only")
         if stream is None and _is_child():
             raise SourceError(
                 "standard input does not reach the process of a ProcessEngine; use Engine, or open a named pipe there"
@@ -78,6 +82,9 @@ class RawInput(Source):
         self._rest = b""  # of a sample that came in two parts
         self._unchecked = sample_rate  # the first second is looked at: a mishap later on must not end a show
         self._woken, waker = os.pipe()
+        self._poll = select.poll()  # not `select`, which knows the first 1024 descriptors of a program only
+        for descriptor in (self._input, self._woken):
+            self._poll.register(descriptor, select.POLLIN)
         self._waker = os.fdopen(waker, "wb", buffering=0)
         self._lock = threading.Lock()  # so that closing waits for the reader
         self._closed = False
@@ -87,7 +94,7 @@ class RawInput(Source):
         with self._lock:
             if self._closed:
                 return Read(0, ended=True)
-            ready, _, _ = select.select([self._input, self._woken], [], [], timeout)
+            ready = [descriptor for descriptor, _ in self._poll.poll(1000 * timeout)]
             if self._woken in ready:
                 return Read(0, ended=True)
             if not ready or not len(out):

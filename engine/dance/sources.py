@@ -257,7 +257,8 @@ def _check_regular(path: str | os.PathLike[str], name: str) -> None:
     try:
         mode = Path(path).stat().st_mode
     except (FileNotFoundError, ValueError):  # a name that no file can have, too
-        raise SourceError(f"{name}: no such file") from None
+        pipe = "; for a pipe use `dance listen --stdin`" if name == "-" else ""
+        raise SourceError(f"{name}: no such file{pipe}") from None
     except OSError as error:
         raise SourceError(f"{name}: {error.strerror}") from None
     if stat.S_ISDIR(mode):

@@ -15,7 +15,7 @@ import soundfile
 from stage import drums, run
 
 from dance import Microphone, Read, SoundFile, SourceError, SpecError
-from dance.microphone import list_devices
+from dance.portaudio import list_devices
 from dance.sources import Source
 
 SOUND = drums(1.0)
@@ -142,6 +142,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path) -> None:
         "x" * 300: "File name too long",
         ".": "is a folder; name the files in it",
         "pipe.wav": "not a regular file; for a pipe use `dance listen --stdin`",
+        "-": "for a pipe use `dance listen --stdin`",
         "samples.raw": "raw samples, which tell no rate",
         "text.wav": "not readable as audio",
         "nothing.wav": "not readable as audio",

@@ -128,6 +128,30 @@ def test_a_mishap_after_the_first_second_does_not_end_it(pipe: Pipe) -> None:
     np.testing.assert_array_equal(out[:2], np.float32([np.nan, 0.25]))
 
 
+def test_a_program_may_have_many_files_open() -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] != resource.RLIM_INFINITY and before[1] < 1200:
+        pytest.skip("this system allows no more than 1,200 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 1200), before[1]))
+    others = [os.dup(0) for _ in range(1100)]
+    try:
+        pipe, out = Pipe(), np.zeros(4, np.float32)
+        pipe.send(np.ones(4, "<f4").tobytes())
+        assert pipe.source.read(out, 1.0) == Read(4)
+        pipe.end()
+        pipe.source.close()
+    finally:
+        for descriptor in others:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_unknown_rates_are_told() -> None:
+    with pytest.raises(SpecError, match="sample rate"):
+        RawInput(sample_rate=44.1)
+
+
 def test_unknown_formats_are_told() -> None:
     with pytest.raises(SpecError, match="no raw format 'u8'; there are f32le, s16le"):
         RawInput("u8")
