@@ -1,7 +1,8 @@
-"""Settings over Open Sound Control: a fader for sensitivity, buttons for mute and tap.
+"""Settings over Open Sound Control: faders for sensitivity and gate, buttons for mute and tap.
 
-It understands ``/dance/sensitivity 0.6``, ``/dance/mute 1`` (for all drums), ``/dance/sensitivity/kick 0.6``,
-``/dance/mute/kick 1`` (for one) and ``/dance/tap``. Nothing else that anybody sends has an effect.
+It understands ``/dance/sensitivity 0.6``, ``/dance/gate 0.3``, ``/dance/mute 1`` (for all drums),
+``/dance/sensitivity/kick 0.6``, ``/dance/gate/kick 0.3``, ``/dance/mute/kick 1`` (for one) and ``/dance/tap``. Nothing
+else that anybody sends has an effect.
 
 Contents
 --------
@@ -13,6 +14,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any, Protocol, Self
 
@@ -26,6 +28,7 @@ _LONGEST = 1024  # bytes of a message that is looked at
 _WINDOW = 0.1  # seconds
 _IN_A_WINDOW = 50  # messages looked at in that time; of more, the system keeps a few and drops the rest
 _KEPT = 1 << 14  # bytes that the system keeps meanwhile
+_POLL_SECONDS = 1.0  # `close` takes this long at most
 
 
 class Configurable(Protocol):
@@ -38,6 +41,10 @@ class Configurable(Protocol):
 
     def configure(self, settings: Settings) -> None:
         """Decide by these settings."""
+        ...
+
+    def change(self, how: Callable[[Settings], Settings]) -> None:
+        """Decide by what this makes of the settings; nobody else changes them meanwhile."""
         ...
 
 
@@ -89,10 +96,7 @@ class OscControl:
         self._engine: Configurable | None = None
         self.understood = self.refused = 0
         try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-            self._socket = socket.socket(family, socket.SOCK_DGRAM)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KEPT)
-            self._socket.bind(address)
+            self._socket = _bound(host, port)
         except (OSError, UnicodeError) as error:
             raise SinkError(f"no OSC input on {host} port {port} ({reason(error)}); choose another") from None
         self.port: int = self._socket.getsockname()[1]
@@ -105,12 +109,14 @@ class OscControl:
         self._engine = engine
 
     def close(self) -> None:
-        """End."""
+        """End; any number of times."""
         self._closing.set()
-        # A datagram to itself wakes it: closing a socket does not wake whoever waits in it.
-        host, *rest = self._socket.getsockname()
-        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        self._socket.sendto(b"", (here, *rest))
+        # A datagram to itself wakes it at once: closing a socket does not wake whoever waits in it. It may fail, as
+        # when the network of this address is gone, or this is closed already.
+        with suppress(OSError):
+            host, *rest = self._socket.getsockname()
+            here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            self._socket.sendto(b"", (here, *rest))
         self._thread.join()
         self._socket.close()
 
@@ -126,6 +132,8 @@ class OscControl:
             data = self._receive()
             if self._closing.is_set():
                 return
+            if data is None:
+                continue
             now = monotonic()
             if now - began >= _WINDOW:
                 began, count = now, 0
@@ -134,9 +142,12 @@ class OscControl:
                 return
             self._handle(data)
 
-    def _receive(self) -> bytes:
+    def _receive(self) -> bytes | None:
+        """Return the next datagram; None if none comes for a while."""
         try:
             return self._socket.recv(_LONGEST + 1)
+        except TimeoutError:
+            return None
         except OSError:  # some systems tell here that something sent before has not arrived, or is too long
             return b""
 
@@ -155,11 +166,12 @@ class OscControl:
                 if self._on_tap and (not values or _number(values)):  # a button that is let go sends 0
                     self._on_tap()
             case ["", "dance", "sensitivity", *label]:
-                value = _number(values)
-                self._change(lambda settings: settings.with_sensitivity(dict.fromkeys(self._meant(label), value), ()))
+                labels, value = self._meant(label), _number(values)
+                self._change(lambda settings: settings.with_sensitivity(value, labels))
+            case ["", "dance", "gate", *label]:
+                self._set(label, gate=_number(values))
             case ["", "dance", "mute", *label]:
-                mute = _number(values) >= 0.5
-                self._change(lambda settings: _muted(settings, self._meant(label), mute))
+                self._set(label, mute=_number(values) >= 0.5)
             case _:
                 raise SpecError("no such address")
 
@@ -170,10 +182,30 @@ class OscControl:
             raise SpecError("no such drum")
         return (label[0],)
 
-    def _change(self, change: Callable[[Settings], Settings]) -> None:
+    def _set(self, label: list[str], **changes: float) -> None:
+        def changed(settings: Settings) -> Settings:
+            for each in self._meant(label):
+                settings = settings.with_label(each, **changes)
+            return settings
+
+        self._change(changed)
+
+    def _change(self, how: Callable[[Settings], Settings]) -> None:
         if not self._engine:
             raise SpecError("nothing is heard yet")
-        self._engine.configure(change(self._engine.settings))
+        self._engine.change(how)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket for datagrams to this address."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with ExitStack() as stack:
+        made = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KEPT)
+        made.settimeout(_POLL_SECONDS)
+        made.bind(address)
+        stack.pop_all()
+    return made
 
 
 def _messages(data: bytes) -> Iterator[bytes]:
@@ -191,12 +223,6 @@ def _messages(data: bytes) -> Iterator[bytes]:
         end = start + 4 + int.from_bytes(data[start : start + 4], "big")
         yield from _messages(data[start + 4 : end])
         start = end
-
-
-def _muted(settings: Settings, labels: Iterable[str], mute: bool) -> Settings:
-    for label in labels:
-        settings = settings.with_label(label, mute=mute)
-    return settings
 
 
 def _number(values: list[Any]) -> float:

@@ -2,7 +2,7 @@
 
 Contents
 --------
-DanceError, SpecError, SourceError, SinkError, install, reason
+DanceError, SpecError, SourceError, SinkError, AbsentError, install, reason
 """
 
 
@@ -20,6 +20,10 @@ class SourceError(DanceError):
 
 class SinkError(DanceError):
     """An output is wrong: no such port, host or library."""
+
+
+class AbsentError(SinkError):
+    """An output is not there now; waiting may bring it, which nothing else does for a `SinkError`."""
 
 
 def install(extra: str) -> str:

@@ -2,8 +2,9 @@
 
 import socket
 import struct
-from collections.abc import Iterator
-from time import monotonic
+from collections.abc import Callable, Iterator
+from time import monotonic, sleep
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -25,8 +26,8 @@ class Desk:
         self.settings = Settings()
         self.changes = 0
 
-    def configure(self, settings: Settings) -> None:
-        self.settings = settings
+    def change(self, how: Callable[[Settings], Settings]) -> None:
+        self.settings = how(self.settings)
         self.changes += 1
 
 
@@ -94,6 +95,13 @@ def test_sensitivity_of_one_and_of_all(remote: Remote) -> None:
     assert remote.desk.settings.for_label("kick").sensitivity == 1
 
 
+def test_gate_of_one_and_of_all(remote: Remote) -> None:
+    remote.send(message("/dance/gate/kick", 0.75))
+    assert [remote.desk.settings.for_label(label).gate for label in LABELS] == [0.75, 0.0]
+    remote.send(message("/dance/gate", 0.25))
+    assert [remote.desk.settings.for_label(label).gate for label in LABELS] == [0.25, 0.25]
+
+
 def test_mute_of_one_and_of_all(remote: Remote) -> None:
     def muted() -> list[bool]:
         return [remote.desk.settings.for_label(label).mute for label in LABELS]
@@ -135,6 +143,7 @@ HOSTILE = {
     "no such drum": message("/dance/mute/cowbell", 1),
     "too deep": message("/dance/mute/kick/x", 1),
     "out of range": message("/dance/sensitivity", 7.0),
+    "a gate out of range": message("/dance/gate/kick", -0.1),
     "not a number": message("/dance/sensitivity", float("nan")),
     "infinite": message("/dance/mute", float("inf")),
     "a word": message("/dance/sensitivity", "high"),
@@ -209,3 +218,45 @@ def test_a_port_in_use_is_one_line() -> None:
         pytest.raises(SinkError, match=f"no OSC input on 127.0.0.1 port {control.port}"),
     ):
         OscControl(LABELS, port=control.port)
+
+
+def test_it_ends_any_number_of_times() -> None:
+    control = OscControl(LABELS)
+    for _ in range(2):
+        control.close()
+    assert not control._thread.is_alive()
+
+
+class Watched(socket.socket):
+    """A socket that is noted, and cannot send."""
+
+    made: ClassVar[list["Watched"]] = []
+
+    def __init__(self, *arguments: object, **more: object) -> None:
+        super().__init__(*arguments, **more)
+        self.made.append(self)
+
+    def sendto(self, *arguments: object) -> int:
+        raise OSError(101, "Network is unreachable")
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Watched]]:
+    monkeypatch.setattr(socket, "socket", Watched)
+    yield Watched.made
+    Watched.made.clear()
+
+
+def test_an_address_that_is_refused_leaves_no_socket(watched: list[Watched]) -> None:
+    with OscControl(LABELS) as control, pytest.raises(SinkError):
+        OscControl(LABELS, port=control.port)
+    assert [made.fileno() for made in watched] == [-1, -1]
+
+
+def test_it_ends_though_it_cannot_wake_itself(watched: list[Watched], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dance.control._POLL_SECONDS", 0.01)
+    control = OscControl(LABELS)
+    sleep(0.05)
+    control.close()
+    assert not control._thread.is_alive()
+    assert (control.refused, watched[0].fileno()) == (0, -1)  # waiting in vain is no message

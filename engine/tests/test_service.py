@@ -32,6 +32,11 @@ def test_it_starts_at_boot_and_again_and_again() -> None:
     assert setting("StartLimitIntervalSec") == ["0"]
 
 
+def test_hits_do_not_fill_the_journal_and_messages_reach_it() -> None:
+    assert setting("StandardOutput") == ["null"]
+    assert setting("StandardError") == ["journal"]  # which goes where the output goes, unless told otherwise
+
+
 def test_systemd_takes_it(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze here")

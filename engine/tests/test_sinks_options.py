@@ -1,10 +1,12 @@
 """Outputs and filters as options of the command."""
 
 import argparse
+import io
 import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,8 +145,80 @@ def test_a_tap_over_osc_makes_now_the_one() -> None:
 
 
 def test_on_the_network_osc_input_says_what_that_means(capsys: pytest.CaptureFixture[str]) -> None:
-    made("--osc-in", "0.0.0.0:0").__exit__()
-    assert "everybody in this network can set sensitivity and mute" in capsys.readouterr().err
+    with made("--osc-in", "0.0.0.0:0") as out:
+        where = f"0.0.0.0 port {out._control.port}"
+    assert f"OSC input on {where}: everybody in this network can set sens" in capsys.readouterr().err
+
+
+def test_what_is_not_there_yet_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mido = pytest.importorskip("mido")
+    there, real = False, socket.getaddrinfo
+
+    def getaddrinfo(host: str, *rest: object, **more: object) -> object:
+        if host == "later.local" and not there:
+            raise socket.gaierror(-2, "Name or service not known")
+        return real("127.0.0.1", *rest, **more)
+
+    class Port:
+        name, closed = "USB MIDI 1", False
+
+        def send(self, message: object) -> None:
+            played.append(message)
+
+        def close(self) -> None:
+            pass
+
+    played: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(mido, "get_output_names", lambda: [Port.name] if there else [])
+    monkeypatch.setattr(mido, "open_output", lambda name: Port())
+    monkeypatch.setattr("dance.sinks.later._AGAIN_SECONDS", 0.01)
+    with Ear() as ear, Ear() as other:
+        host = f"later.local:{ear.port}"
+        lights = ("--wled", "later.local", "--wled-leds", "1")
+        with made("--osc", host, "--osc", str(other.port), *lights, "--midi", "usb") as out:
+            assert capsys.readouterr().err.splitlines() == [
+                "dance: no host later.local for OSC (Name or service not known); trying again",
+                "dance: no MIDI output named like 'usb'; there are: none; trying again",
+                "dance: no host later.local for WLED (Name or service not known); trying again",
+            ]
+            out(hit())
+            assert other.osc() == ("/dance/kick", 0.5)
+            until(lambda: sum(outlet.missed for outlet in out._outlets) == 3)
+            there = True
+            said = ""
+
+            def all_work() -> bool:
+                nonlocal said
+                said += capsys.readouterr().err
+                return said.count("works") == 3
+
+            until(all_work)
+            out(hit("snare", 0.75))
+            assert ear.osc() == ("/dance/snare", 0.75)
+            until(lambda: played)
+        assert set(said.splitlines()) == {
+            f"dance: OSC to {host} works", "dance: MIDI to USB MIDI 1 works", "dance: WLED at later.local works",
+        }  # fmt: skip
+    assert f"OSC to {host} missed 1 of 2 hits (no host later.local for OSC" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "name"), [(["--json"], "JSON lines"), ([], "standard output")])
+def test_a_full_disk_is_told_at_once(
+    options: list[str], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with made(*options) as out, out.showing(None):
+        out(hit())
+        until(lambda: all(outlet.missed for outlet in (*out._outlets, out._display) if outlet))
+        told = capsys.readouterr().err
+    assert told == f"dance: {name}: No space left on device; everything else goes on, and this is tried again\n"
 
 
 def test_what_was_missed_is_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,6 +336,7 @@ def test_whoever_reads_may_go_away(wav: Path, options: list[str]) -> None:
     assert process.wait(60) == 1
     assert b"Traceback" not in text
     assert b"missed" not in text
+    assert b"goes on" not in text
 
 
 def test_importing_the_command_loads_no_library_of_an_output() -> None:

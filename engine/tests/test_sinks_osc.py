@@ -1,11 +1,13 @@
 """OSC, over real UDP."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 from wires import Ear, hit
 
 from dance import SinkError
+from dance.errors import AbsentError
 from dance.filters import Envelope
 from dance.sinks import Osc, Outlet
 
@@ -114,3 +116,32 @@ def test_other_drums_are_passed_over(ear: Ear) -> None:
 def test_what_cannot_be_is_refused_at_the_start(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(SinkError, match=words):
         Osc(LABELS, **arguments)
+
+
+def test_a_name_is_looked_up_once_and_may_be_known_later(ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, asked, real = {}, [], socket.getaddrinfo
+
+    def getaddrinfo(host: str, *rest: object, **more: object) -> object:
+        if host.endswith(".local"):
+            asked.append(host)
+            if host not in known:
+                raise socket.gaierror(-2, "Name or service not known")
+        return real(known.get(host, host), *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(AbsentError, match=r"no host resolume.local for OSC \(Name or service not known\)"):
+        Osc(LABELS, "resolume.local", ear.port)
+    known["resolume.local"] = "127.0.0.1"
+    with Outlet(Osc(LABELS, "resolume.local", ear.port, rate=0)) as outlet:
+        assert outlet.name == f"OSC to resolume.local:{ear.port}"
+        for velocity in (0.5, 0.75):
+            outlet(hit("kick", velocity))
+            assert ear.osc() == ("/dance/kick", velocity)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("host", ["a..b", "no such host.", ""])
+def test_what_can_be_no_host_is_not_waited_for(host: str) -> None:
+    with pytest.raises(SinkError, match="no host") as caught:
+        Osc(LABELS, host)
+    assert not isinstance(caught.value, AbsentError)

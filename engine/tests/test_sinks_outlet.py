@@ -1,7 +1,7 @@
 """An outlet: whatever its sink does, nobody else waits."""
 
 import threading
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from stage import Script, detector, drums, until
@@ -104,7 +104,67 @@ def test_what_fails_is_counted_told_once_and_tried_again(error: Exception) -> No
     assert outlet.problem is error
     words = "Connection refused" if isinstance(error, OSError) else "no such light"
     assert outlet.report() == f"flaky missed 2 of 4 hits ({words})"
-    assert problems == [f"flaky: {words}; everything else goes on, and this is tried again"]
+    failure = f"flaky: {words}; everything else goes on, and this is tried again"
+    assert problems == [failure, "flaky works again; 1 hit was missed"]  # and no more within a minute
+
+
+def test_every_outage_and_its_end_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dance.sinks.outlet._QUIET_SECONDS", 0.0)
+    problems = []
+
+    def flaky(event: Event) -> None:
+        if event.velocity < 0.5:
+            raise OSError(101, "Network is unreachable")
+
+    with Outlet(flaky, on_problem=problems.append) as outlet:
+        for velocity in (0.9, 0.1, 0.1, 0.9, 0.9, 0.1, 0.9):
+            outlet(hit(velocity=velocity))
+    failure = "flaky: Network is unreachable; everything else goes on, and this is tried again"
+    assert problems == [
+        failure, "flaky works again; 2 hits were missed", failure, "flaky works again; 1 hit was missed",
+    ]  # fmt: skip
+
+
+def test_an_outage_that_began_in_the_quiet_minute_is_told_after_it_with_all_that_it_cost() -> None:
+    problems = []
+
+    def flaky(event: Event) -> None:
+        if event.velocity < 0.5:
+            raise OSError(101, "Network is unreachable")
+
+    with Outlet(flaky, on_problem=problems.append) as outlet:
+        for velocity in (0.1, 0.9, 0.1):
+            outlet(hit(velocity=velocity))
+        until(lambda: outlet.missed == 2)
+        outlet._quiet_until = 0.0
+        for velocity in (0.1, 0.9):
+            outlet(hit(velocity=velocity))
+    assert [line.partition(" ")[2] for line in problems[1::2]] == [
+        "works again; 1 hit was missed", "works again; 2 hits were missed",
+    ]  # fmt: skip
+
+
+def test_who_is_told_of_problems_may_fail() -> None:
+    told, closed = [], []
+
+    class Flaky:
+        def __call__(self, event: Event) -> None:
+            if event.velocity < 0.5:
+                raise OSError(101, "Network is unreachable")
+            told.append(event)
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def tell(line: str) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    outlet = Outlet(Flaky(), on_problem=tell)
+    for velocity in (0.1, 0.9, 0.8):
+        outlet(hit(velocity=velocity))
+    with pytest.raises(ValueError, match="closed file"):
+        outlet.close()
+    assert (len(told), outlet.missed, closed) == (2, 1, [True])
 
 
 def test_a_bug_in_a_sink_is_raised_at_the_end() -> None:
@@ -132,6 +192,38 @@ def test_delay_holds_hits_back() -> None:
     until(lambda: times)
     assert times[0] - began >= 0.05
     outlet.close()
+
+
+def test_hits_that_are_held_back_are_not_too_many() -> None:
+    told = []
+    with Outlet(told.append, delay=0.2) as outlet:
+        for time in range(1000):
+            outlet(hit(time=time))
+        until(lambda: len(told) == 1000)
+    assert (outlet.told, outlet.missed) == (1000, 0)
+
+
+def test_hits_whose_time_has_come_are_too_many() -> None:
+    stuck = Stuck()
+    outlet = Outlet(stuck, queue=4, delay=0.001, patience=0.01)
+    outlet(hit())
+    assert stuck.begun.wait(60)
+    for _ in range(9):
+        outlet(hit())
+        sleep(0.002)
+    assert outlet.missed == 5
+    outlet.close()
+    stuck.free.set()
+
+
+def test_what_is_held_back_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dance.sinks.outlet._MOST_HELD", 8)
+    told = []
+    with Outlet(told.append, queue=2, delay=3600) as outlet:
+        for time in range(20):
+            outlet(hit(time=time))
+    assert [event.time for event in told] == list(range(12, 20))
+    assert outlet.missed == 12
 
 
 def test_at_the_end_nothing_is_held_back() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from stage import until
 from wires import Ear, hit
 
 from dance import SinkError
+from dance.errors import AbsentError
 from dance.filters import Envelope
 from dance.sinks import Outlet, Wled
 from dance.sinks.wled import _ask
@@ -49,12 +51,28 @@ def test_silence_keeps_the_strip_ours(ear: Ear) -> None:
         assert ear.packet() == ear.packet() == bytes((4, 2, 0, 0, 0, 0, 0))
 
 
+def test_a_hit_that_cannot_be_sent_is_missed(ear: Ear) -> None:
+    wled = Wled(LABELS, "127.0.0.1", leds=1, port=ear.port, colours={"kick": (255, 0, 0)})
+    here, wled._target = wled._target, ("255.255.255.255", ear.port)  # a broadcast, for which sockets need permission
+    problems: list[str] = []
+    with Outlet(wled, on_problem=problems.append) as outlet:
+        outlet(hit("kick", 1.0))
+        outlet(hit("snare", 1.0))  # which has no colour
+        until(lambda: outlet.told + outlet.missed == 2)
+        assert outlet.missed == 2
+        wled._target = here
+        outlet(hit("kick", 1.0))
+        until(lambda: outlet.told == 1)
+    assert [line.partition(";")[0] for line in problems] == [
+        "WLED at 127.0.0.1: Permission denied", "WLED at 127.0.0.1 works again",
+    ]  # fmt: skip
+
+
 def test_colours_add_up_and_a_drum_without_one_is_dark(ear: Ear) -> None:
     envelope = Envelope(("kick", "snare", "tom"), hold=3600)
     wled = Wled(("kick", "snare", "tom"), "127.0.0.1", leds=1, port=ear.port, colours=COLOURS, envelope=envelope)
     for event in (hit("tom", 1.0), hit("kick", 0.2), hit("snare", 0.5)):
         wled(event)
-        wled.pulse()
     assert [picture(ear.packet())[1] for _ in range(3)] == [{(0, 0, 0)}, {(51, 0, 0)}, {(51, 50, 0)}]
     wled.close()
 
@@ -71,7 +89,7 @@ def device() -> Iterator[HTTPServer]:
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.server.answers.get(self.path)
-            self.send_response(200 if body else 404)
+            self.send_response(200 if body else self.server.refusal)
             self.end_headers()
             self.wfile.write(body or b"")
 
@@ -79,7 +97,7 @@ def device() -> Iterator[HTTPServer]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        server.answers = {}
+        server.answers, server.refusal = {}, 404
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -101,13 +119,24 @@ def test_the_device_is_asked_how_many_leds_it_has(device: HTTPServer, monkeypatc
         _ask(*here)
     monkeypatch.undo()
     del device.answers["/json/info"]
-    with pytest.raises(SinkError, match="Not Found"):
+    with pytest.raises(SinkError, match="Not Found") as caught:
         _ask(*here)
+    assert not isinstance(caught.value, AbsentError)
+
+
+def test_a_device_that_does_not_answer_may_do_so_later(device: HTTPServer) -> None:
+    device.refusal = 503
+    with pytest.raises(AbsentError, match="Service Unavailable"):
+        _ask("127.0.0.1", device.server_port)
+    with Ear() as gone, pytest.raises(AbsentError, match="refused"):  # whose port is one of UDP
+        _ask("127.0.0.1", gone.port)
 
 
 def test_what_cannot_be_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SinkError, match="no host"):
         Wled(LABELS, "no such host.")
+    with pytest.raises(SinkError, match="1 LED or more"):  # which no waiting for the host mends
+        Wled(LABELS, "nowhere.invalid", leds=0)
     for leds in (0, 65537):
         with pytest.raises(SinkError, match=f"1 LED or more, 65536 at most, not {leds}"):
             Wled(LABELS, "127.0.0.1", leds=leds)

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 from ..control import Configurable, OscControl
@@ -16,7 +17,7 @@ from ..errors import SpecError
 from ..events import Event
 from ..filters import Above, Envelope, Every, Filter, Gap, Quantise, Shift, chain
 from ..network import Network
-from ..sinks import JsonLines, Midi, Osc, Outlet, Sink, WebSocket, Wled, print_event
+from ..sinks import JsonLines, Later, Midi, Osc, Outlet, Sink, WebSocket, Wled, print_event
 from ..sinks.midi import DRUM_CHANNEL, NOTE_SECONDS
 from ..sinks.websocket import PORT
 from ..sinks.wled import Colour
@@ -70,7 +71,8 @@ def _add_outputs(add: Callable[..., object]) -> None:
         "--osc-in",
         type=_address,
         metavar="[HOST:]PORT",
-        help="be set by OSC: /dance/sensitivity, /dance/mute, /dance/tap; from this machine only, unless HOST is given",
+        help="be set by OSC: /dance/sensitivity, /dance/gate, /dance/mute, /dance/tap; "
+        "from this machine only, unless HOST is given",
     )
 
 
@@ -137,7 +139,7 @@ class Outputs:
         """Show what passes the filters there meanwhile; by default as lines on standard output if they are free."""
         with ExitStack() as stack:
             if display is None and not self.json:
-                display = outlet = Outlet(print_event, name="standard output", queue=_STDOUT_QUEUE)
+                display = outlet = _to_stdout(print_event, name="standard output")
                 stack.callback(_report, outlet)
                 stack.enter_context(outlet)
             self._display = display
@@ -184,29 +186,33 @@ class Outputs:
             return Envelope(labels, hold=options.hold or 0.0, decay=decay)
 
         if options.json:
-            self._add(Outlet(JsonLines(), queue=_STDOUT_QUEUE, delay=delay))
+            self._add(_to_stdout(JsonLines(), delay=delay))
         for host, number in options.osc or ():
             addresses = dict(options.osc_address or ())
-            osc = Osc(labels, host, number, addresses=addresses, release=options.osc_release, envelope=envelope())
-            self._send(osc, delay)
+            release = options.osc_release
+            osc = partial(Osc, labels, host, number, addresses=addresses, release=release, envelope=envelope())
+            self._send(Later(osc, f"OSC to {host}:{number}", say), delay)
         if options.midi is not None:
             hold = NOTE_SECONDS if options.hold is None else options.hold
             channel = DRUM_CHANNEL if options.midi_channel is None else options.midi_channel
-            self._send(Midi(options.midi or None, channel=channel, notes=options.midi_notes, hold=hold), delay)
+            midi = partial(Midi, options.midi or None, channel=channel, notes=options.midi_notes, hold=hold)
+            self._send(Later(midi, f"MIDI to {options.midi}", say), delay)
         if options.websocket:
             host, number = options.websocket
             socket = WebSocket(labels, host, number, envelope=envelope())
             self._send(socket, delay)
             say(f"hits at {socket.url}")
         for host in options.wled or ():
-            strip = Wled(labels, host, leds=options.wled_leds, colours=options.wled_colours, envelope=envelope())
-            self._send(strip, delay)
+            leds, colours = options.wled_leds, options.wled_colours
+            strip = partial(Wled, labels, host, leds=leds, colours=colours, envelope=envelope())
+            self._send(Later(strip, f"WLED at {host}", say), delay)
         if options.osc_in:
             host, number = options.osc_in
             self._control = OscControl(labels, host, number, on_tap=every.restart if every else None)
             self._stack.enter_context(self._control)
             if host != _LOOPBACK:
-                say(f"OSC input on {host} port {number}: everybody in this network can set sensitivity and mute")
+                where = f"{host} port {self._control.port}"
+                say(f"OSC input on {where}: everybody in this network can set sensitivity, gate and mute")
 
     def _send(self, sink: Sink, delay: float) -> None:
         self._add(Outlet(sink, delay=delay, on_problem=say))
@@ -217,10 +223,24 @@ class Outputs:
         self._stack.enter_context(outlet)
 
 
+def _to_stdout(sink: Sink, *, name: str | None = None, delay: float = 0.0) -> Outlet:
+    def tell(line: str) -> None:
+        if not _unread(outlet):
+            say(line)
+
+    outlet = Outlet(sink, name=name, queue=_STDOUT_QUEUE, delay=delay, on_problem=tell)
+    return outlet
+
+
 def _report(outlet: Outlet) -> None:
     line = outlet.report()
-    if line and not isinstance(outlet.problem, BrokenPipeError):  # which is no problem but the end: see `check`
+    if line and not _unread(outlet):
         say(line)
+
+
+def _unread(outlet: Outlet) -> bool:
+    """Whether the reader of a pipe went away, which is no problem but the end: see `Outputs.check`."""
+    return isinstance(outlet.problem, BrokenPipeError)
 
 
 def _check_labels(name: str, amounts: object, known: Sequence[str]) -> None:

@@ -5,10 +5,11 @@ made.
 
 Contents
 --------
-Sink, Outlet, JsonLines, Midi, Osc, WebSocket, Wled, print_event
+Sink, Outlet, Later, JsonLines, Midi, Osc, WebSocket, Wled, print_event
 """
 
 from .jsonlines import JsonLines
+from .later import Later
 from .lines import print_event
 from .midi import Midi
 from .osc import Osc
@@ -16,4 +17,4 @@ from .outlet import Outlet, Sink
 from .websocket import WebSocket
 from .wled import Wled
 
-__all__ = ["JsonLines", "Midi", "Osc", "Outlet", "Sink", "WebSocket", "Wled", "print_event"]
+__all__ = ["JsonLines", "Later", "Midi", "Osc", "Outlet", "Sink", "WebSocket", "Wled", "print_event"]

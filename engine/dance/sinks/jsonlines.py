@@ -18,16 +18,20 @@ class JsonLines:
     Parameters
     ----------
     stream : text file, optional
-        Standard output by default. It is flushed after each line, and left open.
+        Standard output by default. It is flushed after each line, and left open. What a failed write may have left of
+        a line is ended before the next one, by a line that may be empty.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        self._torn = False
 
     def __call__(self, event: Event) -> None:
         """Write a line."""
-        self._stream.write(json.dumps(fields(event), separators=(",", ":")) + "\n")
+        start, self._torn = "\n" if self._torn else "", True
+        self._stream.write(f"{start}{json.dumps(fields(event), separators=(',', ':'))}\n")
         self._stream.flush()
+        self._torn = False
 
     def __str__(self) -> str:
         return "JSON lines"

@@ -16,12 +16,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..colours import colour
 from ..engine import Stats
 from ..events import Event
 
 _WIDTH = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_COLOURS = ("red", "yellow", "cyan", "magenta", "green", "blue")
 
 
 class Meter:
@@ -57,7 +57,7 @@ class Meter:
             count = self._counts[label]
             table.add_row(
                 Text(f"{label:>8}", "bold" if presence[i] > 0.1 else ""),
-                Text(_bar(float(presence[i])), _COLOURS[i % len(_COLOURS)]),
+                Text(_bar(float(presence[i])), colour(label)),
                 Text(f"{self._velocities[label]:.2f}" if count else "", "dim"),
                 Text(f"{count:>5}" if count else ""),
             )

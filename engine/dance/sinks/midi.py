@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
-from ..errors import SinkError, install
+from ..errors import AbsentError, SinkError, install
 from ..events import Event
 
 NOTES = {"kick": 36, "snare": 38, "hihat": 42, "tom": 45, "cymbal": 49}
@@ -40,8 +40,10 @@ class Midi:
 
     Raises
     ------
+    AbsentError
+        If there is no such port now.
     SinkError
-        If mido or python-rtmidi is missing, or there is no such port.
+        If mido, python-rtmidi or the system's MIDI is missing, or there is no such channel or note.
     """
 
     def __init__(
@@ -117,4 +119,4 @@ def _open(mido: Any, port: str | None, name: str) -> Any:
         raise SinkError(
             f"no MIDI here ({error}): on Linux load snd-seq (modprobe snd-seq), on Windows name a port"
         ) from None
-    raise SinkError(f"no MIDI output named like {port!r}; there are: {', '.join(names) or 'none'}")
+    raise AbsentError(f"no MIDI output named like {port!r}; there are: {', '.join(names) or 'none'}")

@@ -2,21 +2,22 @@
 
 Contents
 --------
-Osc
+Osc, PRESENCE, LAST_PORT
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from time import monotonic
 
-from ..errors import SinkError, install, reason
+from ..errors import SinkError, install
 from ..events import Event
 from ..filters import Envelope
+from .hosts import look_up
 
 PRESENCE = "presence/"
 """What stands before a drum's name when its presence is meant."""
 
-_LAST_PORT = 65535
+LAST_PORT = 65535
 
 
 class Osc:
@@ -47,8 +48,10 @@ class Osc:
 
     Raises
     ------
+    AbsentError
+        If nobody knows the host now.
     SinkError
-        If python-osc is missing, the host is unknown, or port or an address is none.
+        If python-osc is missing, or host, port or an address can be none.
     """
 
     def __init__(
@@ -66,8 +69,8 @@ class Osc:
             from pythonosc.udp_client import SimpleUDPClient
         except ImportError as error:
             raise SinkError(f"OSC needs python-osc: {install('osc')} ({error})") from None
-        if not 0 < port <= _LAST_PORT:
-            raise SinkError(f"OSC is sent to a port from 1 to {_LAST_PORT}, not {port}")
+        if not 0 < port <= LAST_PORT:
+            raise SinkError(f"OSC is sent to a port from 1 to {LAST_PORT}, not {port}")
         labels = tuple(labels)
         keys = (*labels, *(PRESENCE + label for label in labels))
         self._addresses = {key: f"/dance/{key}" for key in keys}
@@ -79,10 +82,8 @@ class Osc:
                     f"{address!r} is no OSC address: it begins with / and has none of the characters #*,?[]{{}}"
                 )
             self._addresses[key] = address
-        try:
-            self._client = SimpleUDPClient(host, port)
-        except (OSError, UnicodeError) as error:
-            raise SinkError(f"no host {host} for OSC ({reason(error)})") from None
+        family, address = look_up(host, port, "OSC")
+        self._client = SimpleUDPClient(address[0], port, family=family)  # which would look up a name at each message
         self._where = f"{host}:{port}"
         self._release, self._rate = release, rate
         self._envelope = envelope or Envelope(labels)

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Self
 
-from ..errors import DanceError, SpecError
+from ..errors import AbsentError, DanceError, SpecError
 from ..events import Event
 
 Sink = Callable[[Event], object]
 
 _AGAIN_SECONDS = 1.0  # a sink whose `pulse` failed is asked again after this
+_QUIET_SECONDS = 60.0  # after a failure was told, until another one is
+_MOST_HELD = 1 << 16  # hits that a delay may hold back: an hour of 18 a second
 
 
 class Outlet:
@@ -37,13 +39,15 @@ class Outlet:
     name : str, optional
         The sink in words, for reports; by default what it calls itself.
     queue : int
-        Hits that may wait, 1 or more. When one more comes, the oldest is missed.
+        Hits whose time has come that may wait, 1 or more. When one more comes, the oldest is missed.
     delay : float
         Seconds for which each hit is held back, for pictures that would be earlier than the sound in the room.
     patience : float
         Seconds that `close` waits for a sink that has not taken everything yet.
     on_problem : callable, optional
-        Called with a line of text when the sink fails for the first time; from the outlet's thread.
+        Called with a line of text when the sink fails, and when it then takes a hit again; with another failure not
+        before a minute has passed, and with no `AbsentError`, of which `Later` tells. It is called from the outlet's
+        thread; what it raises, `close` raises.
 
     Attributes
     ----------
@@ -79,6 +83,9 @@ class Outlet:
         self._sink, self._size, self._delay, self._patience = sink, queue, delay, patience
         self._pulse: Callable[[], float | None] = getattr(sink, "pulse", lambda: None)
         self._on_problem = on_problem
+        self._outage: int | None = None  # hits missed before it began; None while the sink works
+        self._outage_told = False
+        self._quiet_until = 0.0
         self._bug: Exception | None = None
         self._waiting: deque[tuple[float, Event]] = deque()
         self._busy = False  # with a hit that is neither told nor missed yet
@@ -93,10 +100,11 @@ class Outlet:
             if self._closing:
                 self.missed += 1
                 return
-            if len(self._waiting) >= self._size:
+            now = monotonic()
+            while self._full(now):
                 self._waiting.popleft()
                 self.missed += 1
-            self._waiting.append((monotonic() + self._delay, event))
+            self._waiting.append((now + self._delay, event))
             self._change.notify()
 
     def close(self) -> None:
@@ -125,6 +133,12 @@ class Outlet:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _full(self, now: float) -> bool:
+        """Whether the oldest hit has to go; hits that are held back do not count as waiting for the sink."""
+        count = len(self._waiting)
+        due = count >= self._size and self._waiting[self._size - 1][0] <= now
+        return due or count >= max(self._size, _MOST_HELD)
 
     def _work(self) -> None:
         due = self._ask()
@@ -164,6 +178,8 @@ class Outlet:
         except Exception as error:
             self._fail(error)
             done = False
+        else:
+            self._recover()
         with self._change:
             if self._busy:  # else `close` has lost patience and counted it
                 self.told += done
@@ -180,11 +196,30 @@ class Outlet:
         return math.inf if wait is None else monotonic() + wait
 
     def _fail(self, error: Exception) -> None:
-        first, self.problem = self.problem is None, error
+        self.problem = error
         if not isinstance(error, OSError | DanceError):
             self._bug = self._bug or error
-        if first and self._on_problem:
-            self._on_problem(f"{self.name}: {_words(error)}; everything else goes on, and this is tried again")
+        if isinstance(error, AbsentError):
+            return
+        if self._outage is None:
+            self._outage = self.missed
+        now = monotonic()
+        if not self._outage_told and now >= self._quiet_until:
+            self._outage_told, self._quiet_until = True, now + _QUIET_SECONDS
+            self._say(f"{self.name}: {_words(error)}; everything else goes on, and this is tried again")
+
+    def _recover(self) -> None:
+        missed = self.missed - (self._outage or 0)
+        if self._outage_told:
+            self._say(f"{self.name} works again; {missed} {'hit was' if missed == 1 else 'hits were'} missed")
+        self._outage, self._outage_told = None, False
+
+    def _say(self, line: str) -> None:
+        try:
+            if self._on_problem:
+                self._on_problem(line)
+        except Exception as error:  # a terminal may be gone; the sink needs its next hits and its end all the same
+            self._bug = self._bug or error
 
 
 def _words(error: Exception) -> str:

@@ -10,9 +10,10 @@ import socket
 from collections.abc import Iterable, Mapping
 from time import monotonic
 
-from ..errors import SinkError, reason
+from ..errors import AbsentError, SinkError
 from ..events import Event
 from ..filters import Envelope
+from .hosts import look_up
 
 Colour = tuple[int, int, int]
 
@@ -31,6 +32,7 @@ PORT = 21324
 _DNRGB = 4
 _LEDS_A_PACKET = 489
 _MOST_LEDS = 1 << 16  # that its protocol can number
+_RATE = 40.0  # pictures a second
 _TIMEOUT = 2  # seconds without a packet, after which WLED goes back to its own effects
 _REPEAT = 1.0  # seconds after which an unchanged picture is sent again, before that happens
 _QUESTION_SECONDS = 3.0
@@ -40,7 +42,7 @@ _LONGEST_ANSWER = 1 << 16
 class Wled:
     """Lights the whole strip in the colours of the drums, as bright as they are present; use it in an `Outlet`.
 
-    A hit is sent at once, the decay `rate` times a second; colours of drums that sound together add up. WLED goes
+    A hit is sent at once, the decay 40 times a second; colours of drums that sound together add up. WLED goes
     back to what it did before two seconds after the end. Protocol: DNRGB of WLED's "UDP realtime".
 
     Parameters
@@ -53,15 +55,15 @@ class Wled:
     colours : mapping from label to (red, green, blue), optional
         0..255, in place of `COLOURS`; a drum that is missing is not seen.
     port : int
-    rate : float
-        Pictures a second.
     envelope : Envelope, optional
         What presence means.
 
     Raises
     ------
+    AbsentError
+        If nobody knows the host now, or it does not answer.
     SinkError
-        If there is no such host, it does not say how many LEDs it has, or they are more than the protocol can number.
+        If it can be no host, is no WLED device, or has more LEDs than the protocol can number.
     """
 
     def __init__(
@@ -72,19 +74,15 @@ class Wled:
         leds: int | None = None,
         colours: Mapping[str, Colour] | None = None,
         port: int = PORT,
-        rate: float = 40.0,
         envelope: Envelope | None = None,
     ) -> None:
         labels = tuple(labels)
-        try:
-            family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        except (OSError, UnicodeError) as error:
-            raise SinkError(f"no host {host} for WLED ({reason(error)})") from None
-        self._leds = _ask(host) if leds is None else leds
-        if not 1 <= self._leds <= _MOST_LEDS:
-            raise SinkError(f"WLED needs 1 LED or more, {_MOST_LEDS} at most, not {self._leds}; say how many to light")
+        if leds is not None:  # before the look-up: waiting for a host mends no number
+            _check(leds)
+        family, self._target = look_up(host, port, "WLED")
+        self._leds = _check(_ask(host)) if leds is None else leds
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._host, self._target, self._rate = host, target, rate
+        self._host = host
         self._colours = COLOURS if colours is None else colours
         self._envelope = envelope or Envelope(labels)
         self._shown: Colour | None = None
@@ -93,16 +91,18 @@ class Wled:
     def __call__(self, event: Event) -> None:
         """Light up."""
         self._envelope(event)
-        self._frame = 0.0  # now: the next pulse comes at once
+        self._frame = 0.0  # now
+        self.pulse()
 
     def pulse(self) -> float | None:
         """Send the picture that is due; see `Outlet`."""
         now = monotonic()
         if self._frame <= now:
-            self._frame = now + 1 / self._rate
+            self._frame = now + 1 / _RATE
             colour = self._colour()
             if colour != self._shown or self._again <= now:
                 self._again = now + _REPEAT
+                self._shown = None  # who knows, should it fail: the next hit is sent whatever its colour
                 self._send(colour)
                 self._shown = colour
         return max((self._frame if any(self._shown or ()) else self._again) - now, 0.0)
@@ -128,6 +128,12 @@ class Wled:
             self._socket.sendto(head + bytes(colour) * count, self._target)
 
 
+def _check(leds: int) -> int:
+    if not 1 <= leds <= _MOST_LEDS:
+        raise SinkError(f"WLED needs 1 LED or more, {_MOST_LEDS} at most, not {leds}; say how many to light")
+    return leds
+
+
 def _ask(host: str, port: int = 80) -> int:
     """Return how many LEDs a WLED device says that it has."""
     import http.client  # slow to import, as the next, and asked once at most
@@ -141,4 +147,6 @@ def _ask(host: str, port: int = 80) -> int:
             return int(json.loads(answer.read(_LONGEST_ANSWER))["leds"]["count"])
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "reason", None) or error
-        raise SinkError(f"{host} does not say how many LEDs it has ({reason}): is it WLED? else say how many") from None
+        # No answer, or that it is busy (5xx), may be the start of a device; any other answer is another device's.
+        kind = AbsentError if isinstance(error, OSError) and getattr(error, "code", 500) >= 500 else SinkError
+        raise kind(f"{host} does not say how many LEDs it has ({reason}): is it WLED? else say how many") from None
