@@ -227,7 +227,7 @@ def progress(files: int) -> Iterator[Callable[[str, float], None]]:
 
 def say(message: object) -> None:
     """Tell the user something that is no result."""
-    print(f"dance: {message}", file=sys.stderr)
+    sys.stderr.write(f"dance: {message}\n")  # at once: lines of several threads must not run together
 
 
 def _labels(text: str) -> tuple[str, ...]:
