@@ -71,6 +71,11 @@ cdef class Ring:
         """Samples dropped so far, whether the reader was told already or not."""
         return LOAD(self._lost)
 
+    @property
+    def waiting(self):
+        """Samples stored and not read yet; the reader's thread only."""
+        return LOAD(self._head) - self._tail
+
     def write(self, samples):
         """Append mono samples; the writer's thread only.
 

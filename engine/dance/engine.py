@@ -39,8 +39,8 @@ class Engine(Told):
     detector : Detector
         Of the same sample rate; nobody else may use it meanwhile.
     on_event : callable, optional
-        Called with each `Event` where the detector runs, which waits meanwhile (a live source keeps a few
-        seconds, then loses samples and counts them). What it raises stops the engine.
+        Called with each `Event` where the detector runs, which waits meanwhile (a microphone that is
+        more than a second behind skips to the present and counts what it skipped). What it raises stops the engine.
     queue : int
         Events kept for a consumer who iterates or polls. When it is full, a live engine drops the oldest and counts
         it; one that reads a file waits, once there is a consumer.

@@ -31,7 +31,7 @@ class Gaps:
         self._gap = max(_GAP_SECONDS, 3 * block / sample_rate)
         self._count = 0
         self._last = math.inf
-        self._resumed: float | None = None
+        self._resumed: tuple[float, int] | None = None  # when, and behind how many samples
         self._usual = self._least = math.inf  # lags: of the time before, and since
         self._follow = 0.0
 
@@ -39,18 +39,26 @@ class Gaps:
         """Note a block; the writer's thread."""
         if now - self._last > self._gap:
             self._usual, self._least = min(self._usual, self._least), math.inf
-            self._resumed = now
+            self._resumed = now, self._count
         self._last = now
         self._count += count
         self._least = min(self._least, now - self._count / self._rate)
 
-    def undecided(self, now: float) -> float:
-        """Return for how many seconds samples should be left where they are; the reader's thread."""
+    def before(self, position: int) -> int | None:
+        """Return how many samples from `position` on came before the gap; the reader's thread.
+
+        None where no gap is left to be judged. Of several it is the last, where `missing` tells all of them together.
+        """
         resumed = self._resumed
-        return 0.0 if resumed is None else max(resumed + _JUDGE_SECONDS - now, 0.0)
+        return None if resumed is None else max(resumed[1] - position, 0)
+
+    def undecided(self, now: float) -> float:
+        """Return for how many seconds samples behind the gap should be left where they are; the reader's thread."""
+        resumed = self._resumed
+        return 0.0 if resumed is None else max(resumed[0] + _JUDGE_SECONDS - now, 0.0)
 
     def missing(self, now: float) -> int:
-        """Return how many samples are missing before those that have not been read yet; the reader's thread."""
+        """Return how many samples are missing in the gap, once; the reader's thread, when it has come to the gap."""
         least = self._least
         if self.undecided(now):  # a block came since the reader asked: too soon to judge
             return 0

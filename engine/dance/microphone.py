@@ -1,82 +1,43 @@
 """Live input through PortAudio: a microphone, a line input or a loopback device.
 
-PyAudio is imported only here, when it is needed. The audio callback does nothing but write to the ring, count
-and wake the reader. A device that stops or stalls is noticed by the reader, who tells it as `SourceError`, or opens
-it again and tells how many samples are missing.
+The audio callback does nothing but write to the ring, count and wake the reader. A device that stops or stalls is
+noticed by the reader, who tells it as `SourceError`, or opens it again and tells how many samples are missing. A reader
+that comes too late skips to the present, so that no hit is told long after it sounded.
 
 Contents
 --------
-Device, list_devices, Microphone, PERIOD
+Microphone, PERIOD
 """
 
 import contextlib
 import math
-import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import portaudio
 from ._ring import Ring
-from .errors import SourceError, SpecError, install
+from .errors import SourceError, SpecError, reason
 from .gaps import Gaps
+from .portaudio import AbsentError, Device
 from .sources import Read, Source, wanted
 
 PERIOD = 256
 """Samples per callback unless told otherwise: short enough to be soon, long enough for any sound server."""
 
-_BUFFER_SECONDS = 4  # the ring's length: how long the engine may be late before samples are lost
+_LATE_SECONDS = 1.0  # a reader that is further behind skips to the present
+_BUFFER_SECONDS = 4  # the ring's length: more than what may wait, and than long periods
+_SKIPPED_SECONDS = 10.0  # a line at most this often about what was skipped
 _STALL_SECONDS = 2.0  # no callback for this long: the device is dead though PortAudio calls it active
 _START_SECONDS = 5.0  # the first callback may take longer (PulseAudio waking up: 1.9 s)
 _CHECK_SECONDS = 0.25  # a waiting reader looks this often whether the device is alive
-_PAUSE_SECONDS = (0.5, 2.0)  # between attempts to open a device: at first, and at most after doubling
 _SERVERS = ("pipewire", "pulse", "default")  # inputs of sound servers, which share and convert
 _BAD_RATE, _BAD_CHANNELS, _BAD_FORMAT = -9997, -9998, -9994  # PortAudio's codes
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """An input that PortAudio offers.
-
-    Attributes
-    ----------
-    index : int
-        PortAudio's number, which may change when devices come and go.
-    name : str
-    channels : int
-        Most channels that it records.
-    sample_rate : int
-        Its default rate in hertz.
-    default : bool
-        Taken when no device is named.
-    """
-
-    index: int
-    name: str
-    channels: int
-    sample_rate: int
-    default: bool
-
-
-def list_devices() -> list[Device]:
-    """Return all inputs.
-
-    Raises
-    ------
-    SourceError
-        If PyAudio or PortAudio is missing.
-    """
-    audio = _open_portaudio()
-    try:
-        return _devices(audio)
-    finally:
-        with _quiet():
-            audio.terminate()
 
 
 class Microphone(Source):
@@ -98,7 +59,8 @@ class Microphone(Source):
         Wait for a device that cannot be had, at first and whenever it stops, stalls or is unplugged, and go on at
         the same rate; what was missed is in `Read.lost_before`. Otherwise these are errors.
     patience : float
-        Seconds that it waits at first; a device that is not there by then is an error. Default: for ever.
+        Seconds that it waits at first; a device that is not there by then is an error. By default this constructor
+        waits for ever: a program with a window says 0 and tries again, or makes the microphone in a thread.
     tell : callable, optional
         Called with a line about each change, where the microphone is made or read; default: a warning of the
         logger ``dance``.
@@ -120,6 +82,11 @@ class Microphone(Source):
         cannot mend it or has lasted too long.
     SpecError
         If the period is less than a sample.
+
+    Notes
+    -----
+    Whoever reads too slowly hears nothing old: when more than a second waits (or two periods, if these are longer), all
+    of it is skipped, counted in `Read.lost_before` and told, in a line every ten seconds at most.
     """
 
     def __init__(
@@ -148,34 +115,50 @@ class Microphone(Source):
         self._news.acquire()
         self._audio: Any = None  # None: the device is waited for
         self._stream: Any = None
-        self._pause, self._retry_at = _PAUSE_SECONDS[0], 0.0
-        self._missing = 0
+        self._search = portaudio.Search()
+        self._position = 0  # of the reader, among all samples that arrived
+        self._missing = self._skipped = 0  # before the next samples: during an outage, and by a late reader
+        self._untold, self._tell_at = 0, -math.inf  # samples skipped since the last line about it
+        self._begun = False
         self.sample_rate = 0
         deadline = monotonic() + patience if reconnect else -math.inf
         while self._audio is None:
             try:
                 self._connect(wanted(sample_rate))
             except AbsentError as error:
-                left = deadline - monotonic()
-                if left <= 0:
+                now = monotonic()
+                if now >= deadline:
                     raise
                 self._say(f"{error}; waiting for it")
-                sleep(min(left, self._back_off()))
-        self._told, self._pause = "", _PAUSE_SECONDS[0]
+                self._search.failed(now)
+                while now < deadline and not self._search.due(now):
+                    sleep(min(_CHECK_SECONDS, deadline - now))
+                    now = monotonic()
+        self._told, self._search = "", portaudio.Search()
 
     def read(self, out: NDArray[np.float32], timeout: float) -> Read:
         """Take samples; see `Source.read`."""
         deadline = monotonic() + timeout
         while not self._closed:
+            waiting = self._ring.waiting  # before the gaps are asked: they know of all gaps among these
+            if waiting > max(_LATE_SECONDS * self.sample_rate, 2 * self._period):
+                self._skip(waiting)
+                continue
             now = monotonic()
-            undecided = self._gaps.undecided(now)
-            if not undecided:
+            undecided = 0.0
+            before = self._gaps.before(self._position)
+            if not before:
+                undecided = self._gaps.undecided(now)
                 self._missing += self._gaps.missing(now)
-                count, lost = self._ring.read(out)
+            if waiting and not undecided:
+                count, lost = self._ring.read(out[: min(waiting, before or waiting)])
                 if count:
+                    self._position += count + lost
+                    self._skipped += lost
+                    self._own_up(now)
                     if self._missing or self._told:
                         self._resume()
-                    lost, self._missing = lost + self._missing, 0
+                    lost, self._missing, self._skipped = self._missing + self._skipped, 0, 0
                     return Read(count, lost)
             if now >= deadline:
                 return Read(0)
@@ -194,28 +177,48 @@ class Microphone(Source):
             if self._news.locked():
                 self._news.release()
 
+    def _skip(self, count: int) -> None:
+        """Drop the oldest samples that wait."""
+        dropped = np.empty(count, np.float32)
+        while count:
+            taken, lost = self._ring.read(dropped[:count])
+            count -= taken
+            self._position += taken + lost
+            self._skipped += taken + lost
+
+    def _own_up(self, now: float) -> None:
+        """Tell what was skipped, now and then; not what came before the first read, when a program still starts."""
+        if self._begun:
+            self._untold += self._skipped
+        self._begun = True
+        if self._untold and now >= self._tell_at:
+            self._tell(f"cannot keep up: {self._untold / self.sample_rate:.1f} s skipped")
+            self._untold, self._tell_at = 0, now + _SKIPPED_SECONDS
+
     def _connect(self, rates: Sequence[int]) -> None:
         """Open the device wanted, or one in its place."""
-        audio = _open_portaudio()
+        audio = portaudio.start()
         try:
-            devices = _devices(audio)
-            chosen = _choose(devices, self._wanted)
-            others = [device for device in devices if self._wanted is None and device.name in _SERVERS]
+            found = portaudio.devices(audio)
+            chosen = portaudio.choose(found, self._wanted)
+            others = [device for device in found if self._wanted is None and device.name in _SERVERS]
             refusal = None
             for device in (chosen, *(other for other in others if other != chosen)):
                 try:
                     stream = self._open(audio, device, rates)
                     break
                 except SourceError as error:
+                    if isinstance(error, AbsentError):
+                        error.devices = found
                     refusal = refusal or error
             else:
                 assert refusal is not None
                 raise refusal
         except BaseException:
-            with _quiet():
+            with portaudio.quiet():
                 audio.terminate()
             raise
-        _forget_search()
+        portaudio.forget_search()
         if refusal:
             self._say(f'{refusal}; hearing "{device.name}" instead')
         self.name = device.name
@@ -242,7 +245,7 @@ class Microphone(Source):
                 self.channels = channels
                 self._heard = monotonic() + _START_SECONDS - _STALL_SECONDS
                 try:
-                    with _quiet():
+                    with portaudio.quiet():
                         return audio.open(
                             rate=rate,
                             channels=channels,
@@ -257,12 +260,13 @@ class Microphone(Source):
                     if getattr(error, "errno", None) != _BAD_CHANNELS:
                         break
         last = refusals[-1]
-        reason = getattr(last, "strerror", None) or last
         if getattr(last, "errno", _BAD_RATE) not in (_BAD_RATE, _BAD_CHANNELS, _BAD_FORMAT):
-            raise AbsentError(f'"{device.name}" does not open (PortAudio: {reason}): taken by another program, or gone')
+            raise AbsentError(
+                f'"{device.name}" does not open (PortAudio: {reason(last)}): taken by another program, or gone'
+            )
         raise SourceError(
             f'"{device.name}" does not record {few} channels at {" or ".join(map(str, rates))} Hz '
-            f'(PortAudio: {reason}); see "dance devices" for others: those of the sound server convert'
+            f'(PortAudio: {reason(last)}); see "dance devices" for others: those of the sound server convert'
         )
 
     def _on_audio(self, data: bytes, frames: int, times: Mapping[str, float], status: int) -> tuple[None, int]:
@@ -285,7 +289,7 @@ class Microphone(Source):
             active = waiting or self._stream.is_active()
         now = monotonic()
         if waiting:
-            if now >= self._retry_at:
+            if self._search.due(now):
                 self._retry()
         elif not active:
             self._lose(f'"{self.name}" stopped: unplugged or taken away', 'see "dance devices" and start again')
@@ -301,25 +305,19 @@ class Microphone(Source):
         if not self._told:
             self.outages += 1
         self._say(f"{problem}; trying again")
-        self._retry_at = monotonic() + self._back_off()
+        self._search.failed(monotonic())
 
     def _retry(self) -> None:
         try:
             self._connect((self.sample_rate,))
         except SourceError as error:
             self._say(f"{error}; trying again")
-            self._retry_at = monotonic() + self._back_off()
+            self._search.failed(monotonic())
 
     def _resume(self) -> None:
         """Tell that the device is back."""
         self._say(f'hearing "{self.name}" again; {self._missing / self.sample_rate:.1f} s are missing')
-        self._told, self._pause = "", _PAUSE_SECONDS[0]
-
-    def _back_off(self) -> float:
-        """Return how long to pause, longer each time."""
-        pause = self._pause
-        self._pause = min(2 * pause, _PAUSE_SECONDS[1])
-        return pause
+        self._told, self._search = "", portaudio.Search()
 
     def _say(self, text: str) -> None:
         if text != self._told:
@@ -330,7 +328,7 @@ class Microphone(Source):
         """Close what is open."""
         audio, stream = self._audio, self._stream
         self._audio = self._stream = None
-        with _quiet():
+        with portaudio.quiet():
             if stream is not None:
                 with contextlib.suppress(OSError):  # it is gone already
                     stream.close()
@@ -338,101 +336,7 @@ class Microphone(Source):
                 audio.terminate()
 
 
-class AbsentError(SourceError):
-    """A device that is not there now; waiting may bring it."""
-
-
-def _open_portaudio() -> Any:
-    """Return a new `pyaudio.PyAudio`."""
-    try:
-        import pyaudio
-    except ImportError as error:
-        raise SourceError(
-            "live input needs PortAudio and PyAudio: sudo apt-get install portaudio19-dev, then "
-            f"{install('mic')} ({error})"
-        ) from None
-    try:
-        with _quiet():
-            return pyaudio.PyAudio()
-    except OSError as error:
-        raise AbsentError(f"PortAudio does not start ({error}); check the sound system") from None
-
-
-def _forget_search() -> None:
-    """Let go of what looking for devices has loaded, which PortAudio keeps to its end.
-
-    It opens whatever ALSA's configuration names. Where that names an encoder (Debian's libasound2-plugins do), all
-    of FFmpeg comes with it: 11 MB, and none of it is used. ALSA lets go of what no open device needs, and
-    reads its configuration again when it is next asked.
-    """
-    import ctypes  # NumPy has loaded it already
-
-    with _quiet(), contextlib.suppress(OSError, AttributeError):  # another system has no ALSA, or ours is not loaded
-        ctypes.CDLL("libasound.so.2", mode=os.RTLD_NOLOAD).snd_config_update_free_global()
-
-
-def _devices(audio: Any) -> list[Device]:
-    try:
-        default = audio.get_default_input_device_info()["index"]
-    except OSError:
-        default = -1
-    every = map(audio.get_device_info_by_index, range(audio.get_device_count()))
-    return [
-        Device(
-            index=info["index"],
-            name=info["name"],
-            channels=info["maxInputChannels"],
-            sample_rate=round(info["defaultSampleRate"]),
-            default=info["index"] == default,
-        )
-        for info in every
-        if info["maxInputChannels"] > 0
-    ]
-
-
-def _choose(devices: Sequence[Device], wanted: int | str | None) -> Device:
-    """Return the device named; of several that share the part of a name, an exact match or else the first."""
-    if not devices:
-        raise AbsentError(
-            "no input device: plug one in, or start the sound server, and see if `dance devices` lists it"
-        )
-    if wanted is None:
-        return next((device for device in devices if device.default), devices[0])
-    if isinstance(wanted, int):
-        found = [device for device in devices if device.index == wanted]
-    else:
-        part = wanted.casefold()
-        found = [device for device in devices if part in device.name.casefold()]
-        found.sort(key=lambda device: device.name.casefold() != part)
-    if not found:
-        names = ", ".join(f"{device.index} {device.name}" for device in devices)
-        raise AbsentError(f'no input device "{wanted}"; there are: {names}')
-    return found[0]
-
-
 def _log(text: str) -> None:
     import logging  # takes as long to import as much of this package
 
     logging.getLogger("dance").warning(text)
-
-
-_quiet_lock = threading.Lock()  # two that divert the same descriptor at once would never restore it
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what ALSA and JACK write to standard error while searching; real errors are exceptions."""
-    with _quiet_lock:
-        try:
-            kept = os.dup(2)
-        except OSError:  # a program that closed it, as servers do
-            yield
-            return
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(null)

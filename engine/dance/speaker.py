@@ -12,8 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from . import portaudio
 from .errors import SourceError, reason
-from .microphone import _open_portaudio, _quiet
 
 _STALL_SECONDS = 5.0  # an output that asks for nothing for this long is dead (PulseAudio wakes up in 1.9 s)
 
@@ -60,16 +60,16 @@ class Speaker:
         self._position = 0
         self._closed = False
         self._asked = perf_counter()
-        self._audio = _open_portaudio()
+        self._audio = portaudio.start()
         try:
-            chosen = _choose(self._audio, device)
-            self.name = str(chosen["name"])
-            channels = min(2, chosen["maxOutputChannels"])
+            chosen = portaudio.choose(portaudio.devices(self._audio, "output"), device, "output")
+            self.name = chosen.name
+            channels = min(2, chosen.channels)
             self._data = np.repeat(sound, channels).tobytes()
             self._frame_bytes = 4 * channels
-            self._stream = self._open(chosen["index"], channels, sample_rate, period)
+            self._stream = self._open(chosen.index, channels, sample_rate, period)
         except BaseException:
-            with _quiet():
+            with portaudio.quiet():
                 self._audio.terminate()
             raise
 
@@ -91,7 +91,7 @@ class Speaker:
         if self._closed:
             return
         self._closed = True
-        with _quiet():
+        with portaudio.quiet():
             self._stream.close()
             self._audio.terminate()
 
@@ -107,7 +107,7 @@ class Speaker:
         self._underflow = pyaudio.paOutputUnderflow
         self._continue = pyaudio.paContinue
         try:
-            with _quiet():
+            with portaudio.quiet():
                 return self._audio.open(
                     rate=rate,
                     channels=channels,
@@ -134,28 +134,3 @@ class Speaker:
         self._position += frames
         part = self._data[start * self._frame_bytes : self._position * self._frame_bytes]
         return part.ljust(frames * self._frame_bytes, b"\0"), self._continue
-
-
-def _choose(audio: Any, wanted: int | str | None) -> Mapping[str, Any]:
-    """Return what PortAudio says of the output named; of several that share the part of a name, the best match."""
-    every = map(audio.get_device_info_by_index, range(audio.get_device_count()))
-    outputs = [info for info in every if info["maxOutputChannels"] > 0]
-    if not outputs:
-        raise SourceError("no output device: plug one in, or start the sound server (PipeWire, PulseAudio, JACK)")
-    if wanted is None:
-        try:
-            default = audio.get_default_output_device_info()["index"]
-        except OSError:
-            default = outputs[0]["index"]
-        return next(info for info in outputs if info["index"] == default)
-    if isinstance(wanted, int):
-        found = [info for info in outputs if info["index"] == wanted]
-    else:
-        part = wanted.casefold()
-        found = [info for info in outputs if part in info["name"].casefold()]
-        found.sort(key=lambda info: info["name"].casefold() != part)
-    if not found:
-        names = ", ".join(f"{info['index']} {info['name']}" for info in outputs)
-        raise SourceError(f'no output device "{wanted}"; there are: {names}')
-    best: Mapping[str, Any] = found[0]
-    return best

@@ -24,7 +24,7 @@ from dance import SourceError, Stats, __version__
 from dance.cli import main
 from dance.commands.common import _sum_up
 from dance.commands.transcribe import output_names
-from dance.microphone import Device
+from dance.portaudio import Device
 
 HEADER = "time\tlabel\tvelocity\tconfidence\treported"
 

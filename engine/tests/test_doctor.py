@@ -17,7 +17,7 @@ import dance.detector
 from dance import Event
 from dance.cli import main
 from dance.commands import doctor
-from dance.microphone import Device
+from dance.portaudio import Device
 
 
 @pytest.fixture

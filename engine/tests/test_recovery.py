@@ -22,8 +22,9 @@ from stage import ROOT, tiny, until
 from test_microphone import TOOLS, Pulse
 from test_sources import PortAudio
 
-from dance import Microphone, SourceError
+from dance import Microphone, Read, SourceError
 from dance.gaps import Gaps
+from dance.portaudio import Device, Search, _traces
 
 RATE = 44100
 
@@ -93,6 +94,18 @@ def test_the_drift_of_a_sound_card_is_not_missing() -> None:
     assert gaps.missing(now + 2.3) == pytest.approx(1.99 * RATE, abs=0.003 * RATE)
 
 
+def test_a_gap_tells_where_it_is_until_it_is_judged() -> None:
+    gaps = Gaps(RATE)
+    now = blocks(gaps, 50.0, 100)
+    assert gaps.before(40000) is None
+    now += 2.0
+    for number in range(30):
+        gaps.arrived(441, now + (number + 1) / 100)
+    assert (gaps.before(40000), gaps.before(44100), gaps.before(44200)) == (4100, 0, 0)
+    assert gaps.missing(now + 0.3) == pytest.approx(2 * RATE, abs=2)
+    assert gaps.before(44100) is None
+
+
 # Devices that PortAudio says this or that of
 
 
@@ -101,7 +114,7 @@ def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[PortAudio]:
     played = PortAudio(("HDA Mic", 2, 44100.0, {44100}), ("USB Mic: Audio (hw:1,0)", 2, 44100.0, {44100}), default=0)
     monkeypatch.setitem(sys.modules, "pyaudio", played)
     monkeypatch.setattr("dance.microphone._CHECK_SECONDS", 0.001)
-    monkeypatch.setattr("dance.microphone._PAUSE_SECONDS", (0.001, 0.002))
+    monkeypatch.setattr("dance.portaudio._PAUSE_SECONDS", (0.001, 0.002))
     yield played
     assert played.instances == 0  # whatever happened, PortAudio was let go
 
@@ -217,6 +230,208 @@ def test_a_device_with_another_number_is_found_by_its_name(
         assert read.lost_before >= 6.9 * RATE
         assert 'hearing "USB Mic: Audio (hw:3,0)" again' in told[-1]
         assert source.read(out, 0.0).lost_before == 0
+
+
+def test_only_what_may_have_changed_is_searched_for(portaudio: PortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each start of PortAudio may cost memory that never comes back."""
+    traces, told, sources = {}, [], []
+    monkeypatch.setattr("dance.portaudio._PAUSE_SECONDS", (0.001, 3600.0))
+    monkeypatch.setattr("dance.portaudio._traces", traces.copy)
+    every, portaudio.devices = portaudio.devices, portaudio.devices[:1]
+
+    def wait() -> None:
+        sources.append(Microphone("USB", reconnect=True, tell=told.append))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.5)
+    assert portaudio.searches <= 18  # pauses doubled for longer than a minute
+    portaudio.devices = every
+    traces["card1"] = b"USB Mic"
+    waiting.join(60)
+    with sources[0] as source:
+        before = portaudio.searches
+        portaudio.devices = every[:1]
+        portaudio.streams[-1].active = False
+        out = np.zeros(512, np.float32)
+        until(lambda: not source.read(out, 0.01).count and len(told) == 3)
+        began = time.monotonic()
+        until(lambda: not source.read(out, 0.01).count and time.monotonic() > began + 0.5)
+        assert portaudio.searches - before <= 18
+        portaudio.devices = every
+        traces["card1"] = b"USB Mic, plugged in again"
+        until(lambda: not source.read(out, 0.01).count and len(portaudio.streams) == 2)
+
+
+def test_a_search_is_due_soon_after_a_change_and_ever_later_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces: dict[str, object] = {}
+    monkeypatch.setattr("dance.portaudio._traces", traces.copy)
+    search, now, pauses = Search(), 100.0, []
+    for _ in range(10):
+        search.failed(now)
+        began = now
+        while not search.due(now):
+            now += 0.25
+        pauses.append(now - began)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    search.failed(now)
+    traces["card1"] = 1
+    assert not search.due(now + 1)  # which takes a moment until it can be opened
+    assert search.due(now + 1.5)
+    search.failed(now + 1.5)
+    assert search.due(now + 2)
+    monkeypatch.setattr("dance.portaudio._traces", lambda: None)
+    blind = Search()
+    for _ in range(10):
+        blind.failed(now)
+    assert blind.due(now + 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every search is worth a try")
+def test_a_sound_server_leaves_traces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # which changes, too, and must not count
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    for name in ("PULSE_RUNTIME_PATH", "PULSE_SERVER"):
+        monkeypatch.delenv(name, raising=False)
+    seen = [_traces()]
+    for name in ("pipewire-0", "pulse/native"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        seen.append(_traces())
+        os.utime(path, ns=(1, 1))  # another one in its place
+        seen.append(_traces())
+        path.unlink()
+    seen.append(_traces())
+    assert all(one != other for one, other in itertools.pairwise(seen))
+    assert seen[-1] == seen[0] == _traces()
+
+
+def test_the_page_shows_what_the_search_has_found(portaudio: PortAudio) -> None:
+    pytest.importorskip("websockets", reason='needs pip install ".[web]"')
+    from dance.commands.monitor import in_turn
+    from dance.web.monitor import Monitor
+
+    shown, every, portaudio.devices = [], portaudio.devices, portaudio.devices[:1]
+
+    def hear(device: str | None) -> None:
+        if waiting := monitor._content._waiting:
+            shown.append(waiting["devices"])
+        if len(shown) == 3:
+            portaudio.devices = every
+        Microphone(device).close()
+
+    def search_again() -> list[Device]:
+        raise AssertionError
+
+    with Monitor(port=0, devices=search_again) as monitor:
+        in_turn(hear, "USB", monitor, patience=60.0)
+    assert shown == 3 * [["HDA Mic"]]
+    assert portaudio.searches == 4
+
+
+class Slow:
+    """A microphone whose samples tell their own number, on a clock of the test's own."""
+
+    def __init__(self, portaudio: PortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.sent, self.position, self.told = 1000.0, 0, 0, []
+        monkeypatch.setattr("dance.microphone.monotonic", lambda: self.now)
+        self.source = Microphone(0, tell=self.told.append)
+        self._stream = portaudio.streams[-1]
+        self._out = np.zeros(1 << 17, np.float32)
+
+    def hear(self, blocks: int) -> None:
+        """Let blocks of 10 ms arrive, one after the other."""
+        for _ in range(blocks):
+            self.now += 0.01
+            samples = np.arange(self.sent, self.sent + 441)
+            self._stream.hear(np.stack([samples, samples], axis=1))
+            self.sent += 441
+
+    def read(self) -> Read:
+        """Return what there is now, which must be what it says it is."""
+        read = self.source.read(self._out, 0.0)
+        first = self.position + read.lost_before
+        assert np.array_equal(self._out[: read.count], np.arange(first, first + read.count))
+        self.position = first + read.count
+        return read
+
+
+@pytest.fixture
+def slow(portaudio: PortAudio, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    slow = Slow(portaudio, monkeypatch)
+    with slow.source:
+        yield slow
+
+
+def test_a_reader_that_is_always_late_hears_the_present(slow: Slow) -> None:
+    slow.hear(1)
+    assert slow.read() == Read(441)
+    for _ in range(30):
+        slow.hear(150)
+        assert slow.read() == Read(0)
+        slow.hear(1)
+        assert slow.read() == Read(441, lost_before=150 * 441)
+        assert slow.position == slow.sent
+    first, *later = slow.told
+    assert first == "cannot keep up: 1.5 s skipped"
+    assert later == 4 * ["cannot keep up: 10.5 s skipped"]
+    slow.hear(100)
+    assert slow.read() == Read(44100)  # not late yet
+
+
+def test_what_did_not_fit_is_skipped_too(slow: Slow) -> None:
+    slow.hear(1)
+    slow.read()
+    slow.hear(900)
+    assert slow.read() == Read(0)
+    slow.hear(1)
+    assert slow.read() == Read(441, lost_before=900 * 441)
+    assert slow.told == ["cannot keep up: 9.0 s skipped"]
+
+
+def test_what_came_before_the_first_read_is_nobody_s_fault(slow: Slow) -> None:
+    slow.hear(300)
+    slow.read()
+    slow.hear(1)
+    assert slow.read() == Read(441, lost_before=300 * 441)
+    assert not slow.told
+
+
+def test_long_periods_are_not_late(portaudio: PortAudio) -> None:
+    with Microphone(0, period=1 << 16) as source:
+        for _ in range(2):
+            portaudio.streams[-1].hear(np.zeros((1 << 16, 2)))
+        assert source.read(np.zeros(1 << 18, np.float32), 0.0) == Read(1 << 17)
+
+
+def test_an_outage_is_told_where_it_was(slow: Slow) -> None:
+    slow.hear(10)
+    slow.read()
+    slow.hear(50)
+    slow.now += 1.5
+    slow.hear(10)
+    assert slow.read() == Read(50 * 441)  # what came before it
+    assert slow.read() == Read(0)  # too soon to judge
+    slow.hear(20)
+    read = slow.source.read(slow._out, 0.0)
+    assert (read.count, slow._out[0]) == (30 * 441, 60 * 441)
+    assert read.lost_before == pytest.approx(1.5 * RATE, abs=2)
+    assert slow.told == ['hearing "HDA Mic" again; 1.5 s are missing']
+
+
+def test_an_outage_among_what_is_skipped_is_counted(slow: Slow) -> None:
+    slow.hear(10)
+    slow.read()
+    slow.hear(90)
+    slow.now += 1.5
+    slow.hear(30)
+    assert slow.source.read(slow._out, 0.0) == Read(0)
+    slow.hear(1)
+    read = slow.source.read(slow._out, 0.0)
+    assert (read.count, slow._out[0]) == (441, 130 * 441)
+    assert read.lost_before == pytest.approx(120 * 441 + 1.5 * RATE, abs=2)
+    assert slow.told == ["cannot keep up: 1.2 s skipped", 'hearing "HDA Mic" again; 1.5 s are missing']
 
 
 def test_closing_while_it_is_waited_for(portaudio: PortAudio) -> None:

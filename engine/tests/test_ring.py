@@ -32,6 +32,17 @@ def test_empty_reads_and_writes() -> None:
     assert ring.read(np.empty(3, np.float32)) == (2, 0)
 
 
+def test_what_waits_is_what_was_stored_and_not_read() -> None:
+    ring, out = Ring(8), np.zeros(3, np.float32)
+    assert ring.waiting == 0
+    ring.write(ramp(0, 5))
+    assert ring.waiting == 5
+    ring.read(out)
+    assert ring.waiting == 2
+    ring.write(ramp(5, 9))
+    assert ring.waiting == ring.capacity
+
+
 def test_a_read_stops_at_the_gap_and_the_next_one_tells_it() -> None:
     ring, out = Ring(8), np.zeros(16, np.float32)
     assert ring.write(ramp(0, 11)) == 8  # 8, 9, 10 are lost

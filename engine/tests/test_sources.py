@@ -17,6 +17,7 @@ from stage import drums, run
 from dance import Microphone, Read, SoundFile, SourceError, SpecError
 from dance.portaudio import list_devices
 from dance.sources import Source
+from dance.speaker import Speaker
 
 SOUND = drums(1.0)
 
@@ -129,6 +130,11 @@ def test_a_compressed_file(tmp_path: Path) -> None:
     assert np.corrcoef(sound, SOUND)[0, 1] > 0.9
 
 
+def test_a_pipes_name_is_no_file() -> None:
+    with pytest.raises(SourceError, match="for a pipe use `dance listen --stdin`"):
+        SoundFile("-")
+
+
 def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound in here")
     (tmp_path / "nothing.wav").touch()
@@ -142,7 +148,6 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path) -> None:
         "x" * 300: "File name too long",
         ".": "is a folder; name the files in it",
         "pipe.wav": "not a regular file; for a pipe use `dance listen --stdin`",
-        "-": "for a pipe use `dance listen --stdin`",
         "samples.raw": "raw samples, which tell no rate",
         "text.wav": "not readable as audio",
         "nothing.wav": "not readable as audio",
@@ -258,18 +263,22 @@ class Stream:
 
 
 class PortAudio:
-    """Stands in for the module `pyaudio`; devices are (name, input channels, default rate, rates accepted)."""
+    """Stands in for the module `pyaudio`; devices are (name, input channels, default rate, rates accepted).
 
-    paFloat32, paInputOverflow, paContinue = 1, 2, 0  # noqa: N815
+    Those without inputs are outputs.
+    """
 
-    def __init__(self, *devices: tuple[str, int, float, set[int]], default: int | None = None) -> None:
+    paFloat32, paInputOverflow, paOutputUnderflow, paContinue = 1, 2, 4, 0  # noqa: N815
+
+    def __init__(self, *devices: tuple[str | bytes, int, float, set[int]], default: int | None = None) -> None:
         self.devices, self.default = devices, default
         self.tried: list[int] = []
         self.streams: list[Stream] = []
-        self.instances = 0
+        self.instances = self.searches = 0
 
     def PyAudio(self) -> "PortAudio":  # noqa: N802
         self.instances += 1
+        self.searches += 1
         return self
 
     def terminate(self) -> None:
@@ -280,17 +289,26 @@ class PortAudio:
 
     def get_device_info_by_index(self, index: int) -> dict[str, object]:
         name, channels, rate, _ = self.devices[index]
-        return {"index": index, "name": name, "maxInputChannels": channels, "defaultSampleRate": rate}
+        return {
+            "index": index,
+            "name": name,
+            "maxInputChannels": channels,
+            "maxOutputChannels": 0 if channels else 2,
+            "defaultSampleRate": rate,
+        }
 
     def get_default_input_device_info(self) -> dict[str, object]:
         if self.default is None:
             raise OSError("No Default Input Device Available")
         return self.get_device_info_by_index(self.default)
 
+    def get_default_output_device_info(self) -> dict[str, object]:
+        raise OSError("No Default Output Device Available")
+
     def open(self, **options: object) -> Stream:
         rate = options["rate"]
         self.tried.append(rate)
-        if rate not in self.devices[options["input_device_index"]][3]:
+        if rate not in self.devices[options["input_device_index" if "input" in options else "output_device_index"]][3]:
             raise OSError(-9997, "Invalid sample rate")
         self.streams.append(Stream(**options))
         return self.streams[-1]
@@ -361,6 +379,25 @@ def test_a_device_that_cannot_be_had_is_one_line(portaudio: PortAudio, device: i
     with pytest.raises(SourceError, match=message) as error:
         Microphone(device)
     assert "\n" not in str(error.value)
+
+
+def test_a_name_that_is_no_text_is_that_of_a_device_like_others(portaudio: PortAudio) -> None:
+    portaudio.devices += ((b"\xc4u\xdferes Mic", 1, 44100.0, {44100}), (b"Geh\xe4use", 0, 44100.0, set()))
+    assert list_devices()[-1].name == "\ufffdu\ufffderes Mic"
+    with Microphone("eres mic") as source:
+        assert source.name == "\ufffdu\ufffderes Mic"
+    with pytest.raises(SourceError, match=r'no input device "piano"; there are: .*6 \ufffdu\ufffderes Mic'):
+        Microphone("piano")
+    sound = np.zeros(10, np.float32)
+    with pytest.raises(SourceError, match='"Geh\ufffduse" does not play at 44100 Hz'):
+        Speaker(sound, 44100, "geh")
+    with pytest.raises(SourceError, match='no output device "piano"; there are: 0 HDA Speakers, 7 Geh\ufffduse'):
+        Speaker(sound, 44100, "piano")
+    with pytest.raises(SourceError, match='"HDA Speakers" does not play'):  # the first, where the system names none
+        Speaker(sound, 44100)
+    portaudio.devices = portaudio.devices[1:2]
+    with pytest.raises(SourceError, match="no output device: plug one in"):
+        Speaker(sound, 44100)
 
 
 def test_no_default_device_takes_the_first_and_no_device_is_told(portaudio: PortAudio) -> None:

@@ -30,8 +30,8 @@ from dance.cli import make_parser
 from dance.commands import common, outputs
 from dance.commands.monitor import in_turn
 from dance.features import log_mel
-from dance.microphone import AbsentError, Device
 from dance.network import Network
+from dance.portaudio import AbsentError, Device
 from dance.sources import Source
 from dance.web import server
 from dance.web.access import Access

@@ -3,7 +3,7 @@
 import argparse
 
 from ..errors import SourceError
-from ..microphone import list_devices
+from ..portaudio import list_devices
 
 NAME = "devices"
 HELP = "list the inputs that `dance listen --device` takes"

@@ -29,7 +29,7 @@ from .._version import __version__
 from ..detector import Detector
 from ..errors import DanceError, SourceError, install
 from ..events import Event
-from ..microphone import list_devices
+from ..portaudio import list_devices
 from ..probe import DRUMS
 
 NAME = "doctor"

@@ -6,8 +6,9 @@ from contextlib import nullcontext
 
 from .. import raw
 from ..errors import SpecError
-from ..microphone import PERIOD, Microphone, list_devices
+from ..microphone import PERIOD, Microphone
 from ..network import Network
+from ..portaudio import list_devices
 from . import monitor, outputs
 from .common import (
     add_detector_options,

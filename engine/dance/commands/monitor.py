@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, SpecError
-from ..microphone import AbsentError, Device
+from ..portaudio import AbsentError, Device, Search
 from ..web import PORT, SETTINGS
 from .common import port, say
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..web.monitor import Monitor
 
 _LOOPBACK = "127.0.0.1"
-_WAIT_SECONDS = 1.0  # until a device that is not there is looked for again
+_WAIT_SECONDS = 1.0  # between looks at whether a device that is not there is worth another search
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def in_turn(
     SourceError
         If a device fails, has none before it and waiting would not mend it.
     """
-    former, told, deadline = device, "", math.inf
+    former, told, deadline, search = device, "", math.inf, Search()
     while True:
         try:
             hear(device)
@@ -83,16 +83,21 @@ def in_turn(
                 monitor.tell(error)
                 device = former
                 continue
+            now = monotonic()
             if not told:  # the waiting begins
-                deadline = monotonic() + patience
-            left = deadline - monotonic()
-            if left <= 0 or not isinstance(error, AbsentError):
+                deadline, search = now + patience, Search()
+            if now >= deadline or not isinstance(error, AbsentError):
                 raise
             problem = f"{error}; waiting for it"
             if problem != told:
                 say(problem)
                 told = problem
-            device = monitor.wait(problem, min(left, _WAIT_SECONDS)) or former
+            search.failed(now)
+            choice = None
+            while not choice and now < deadline and not search.due(now):
+                choice = monitor.wait(problem, min(deadline - now, _WAIT_SECONDS), error.devices)
+                now = monotonic()
+            device = choice or former
         else:
             choice = monitor.take_choice() if monitor else None
             if choice is None:

@@ -22,7 +22,7 @@ from ..detector import Detector
 from ..engine import Engine
 from ..errors import SourceError, SpecError
 from ..events import Event
-from ..microphone import Device
+from ..portaudio import Device
 from ..settings import LabelSettings, Settings
 from ..sources import Source
 from . import PORT, SETTINGS
@@ -91,7 +91,7 @@ class Monitor:
         """
         return self._content.take_choice()
 
-    def wait(self, problem: object, seconds: float) -> str | None:
+    def wait(self, problem: object, seconds: float, found: Sequence[Device] | None = None) -> str | None:
         """Show why there is nothing to hear and which devices there are, and wait for a choice.
 
         Parameters
@@ -100,13 +100,15 @@ class Monitor:
             Shown until the next engine is made.
         seconds : float
             To wait at most; then look yourself whether there is something to hear, and come back if not.
+        found : sequence of Device, optional
+            The devices that there are, where that is known; looking for them again costs time and memory.
 
         Returns
         -------
         str or None
             What `take_choice` returns, as soon as it is something.
         """
-        self._content.wait(str(problem), seconds)
+        self._content.wait(str(problem), seconds, found)
         return self.take_choice()
 
     def tell(self, problem: object) -> None:
@@ -150,10 +152,10 @@ class _Content:
             self._session = session
             self._forget_choice()
 
-    def wait(self, problem: str, seconds: float) -> None:
+    def wait(self, problem: str, seconds: float, found: Sequence[Device] | None) -> None:
         """Show that there is nothing to hear, until something is chosen, for so long at most."""
         try:
-            devices = self._device_names()
+            devices = self._device_names(found)
         except SourceError:  # the sound system itself is what is missing
             devices = []
         self._waiting = {
@@ -228,9 +230,11 @@ class _Content:
         self._present().engine.settings.save(self._save_to)
         return {"type": "saved", "path": str(self._save_to)}
 
-    def _device_names(self) -> list[str]:
+    def _device_names(self, found: Sequence[Device] | None = None) -> list[str]:
+        if not self._devices:
+            return []
         # Several may have one name; they cannot be told apart here, and the first is taken.
-        return list(dict.fromkeys(device.name for device in self._devices())) if self._devices else []
+        return list(dict.fromkeys(device.name for device in (self._devices() if found is None else found)))
 
     def _choose(self, name: str) -> None:
         if name not in self._device_names():
