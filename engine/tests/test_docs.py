@@ -150,6 +150,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "album").mkdir()
     for name in ("song.flac", "song.ogg", "song.mp3", "album/one.mp3", "album/two.mp3"):
         soundfile.write(folder / name, drums(1.5), 44100)
+    (folder / "session.f32").write_bytes(drums(1.5).tobytes())
     for name in ("album.onnx", "mine.onnx"):
         shutil.copy(tiny(), folder / name)
     Settings().with_label("kick", gate=0.1).save(folder / "dance-settings.json")
