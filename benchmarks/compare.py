@@ -14,18 +14,16 @@ from time import perf_counter
 
 import numpy as np
 import onnx
-import soundfile as sf
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks.common import RATE, SONG, guard, mono
 from dance import Detector
 from training.evaluate import Track, detect, find, read_truth, score
 from training.score import REPORTED
 
-RATE = 44100
-SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
 PASSES = 3
 
 
@@ -43,6 +41,13 @@ class Measured:
     weights: int
 
 
+def named(text: str) -> tuple[str, Path]:
+    """Return the name and the file of a model, from the command line; a file may have ``=`` in its own name."""
+    whole = "=" not in text or Path(text).is_file()
+    name, _, path = ("", "", text) if whole else text.partition("=")
+    return name or Path(path).stem, Path(path)
+
+
 def weights_of(path: Path) -> int:
     """Return how many numbers a model's graph holds."""
     floats = [t for t in onnx.load(path).graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
@@ -51,7 +56,7 @@ def weights_of(path: Path) -> int:
 
 def hop_microseconds(detector: Detector) -> float:
     """Return the time of a hop, the best of some passes over the demo song."""
-    samples = np.ascontiguousarray(sf.read(SONG, dtype="float32", always_2d=True)[0].mean(axis=1))
+    samples = mono(SONG, RATE)
     took = []
     for _ in range(PASSES):
         detector.reset()
@@ -110,24 +115,21 @@ def parser() -> argparse.ArgumentParser:
         "--labels mdb/labels --out models.png",
     )
     add = result.add_argument
-    add("models", nargs="+", metavar="NAME=ONNX", help="models and the names to show them by")
+    add("models", nargs="+", type=named, metavar="NAME=ONNX", help="models and the names to show them by")
     add("--audio", type=Path, required=True, help="folder of recordings")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
     add("--out", type=Path, help="draw a picture of it (PNG, SVG or PDF)")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        pairs = find(args.audio, args.labels or args.audio)
-        named = [(name if path else Path(name).stem, Path(path or name)) for name, _, path in
-                 (model.partition("=") for model in args.models)]  # fmt: skip
-        measured = [measure(name, path, pairs) for name, path in named]
-    except (OSError, ValueError) as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
+    pairs = find(args.audio, args.labels or args.audio)
+    for _, path in args.models:  # a mistake in the last is told before the first has run
+        Detector.load(path, sample_rate=RATE)
+    measured = [measure(name, path, pairs) for name, path in args.models]
     table = Table("model", "F ±50 ms", "±25 ms", *REPORTED, "median ms", "p95 ms", "µs a hop", "weights",
                   box=None, header_style="bold")  # fmt: skip
     for m in measured:
@@ -135,11 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                       f"{m.p95:.0f}", f"{m.cost:.0f}", f"{m.weights:,}")  # fmt: skip
     Console(width=120).print(table)
     if args.out:
-        try:
-            picture(measured).savefig(args.out, dpi=120)
-        except (OSError, ValueError) as error:
-            print(f"compare: {args.out}: {error}", file=sys.stderr)
-            return 2
+        picture(measured).savefig(args.out, dpi=120)
     return 0
 
 

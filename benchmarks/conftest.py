@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common import SONG
 from dance.detector import RELEASED
-
-SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import RATE, ROOT, SONG, guard, mono
 from dance import DanceError, Detector
 
-ROOT = Path(__file__).resolve().parents[1]
-SONG = ROOT / "data" / "demo" / "song.ogg"
 STAGES = {
     "test_log_mel": "LogMel.process",
     "test_network": "Network.step",
@@ -46,8 +44,8 @@ PEAK = (
 IMPORT = "import time; t = time.perf_counter(); import dance; print(time.perf_counter() - t)"
 
 
-class FailedError(Exception):
-    """A program that was to be measured failed; the message is the last that it said."""
+class FailedError(DanceError):
+    """A program that was to be measured failed; the message is why, as pytest says it, or the last that it said."""
 
 
 def hop_times(model: Path | None, song: Path, out: Path) -> list[dict[str, Any]]:
@@ -86,7 +84,8 @@ def import_seconds() -> float:
 def _python(*arguments: str) -> str:
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        raise FailedError((done.stdout + done.stderr).strip().splitlines()[-1])
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
+        raise FailedError(next((line[1:].strip() for line in lines if line.startswith("E  ")), lines[-1]))
     return done.stdout
 
 
@@ -104,28 +103,20 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     song, model = args.song.resolve(), args.model and args.model.resolve()
-    try:
-        sf.info(song)
-        Detector.load(model, sample_rate=44100)
-    except (DanceError, sf.LibsndfileError) as error:
-        print(f"cost: {error}", file=sys.stderr)
-        return 2
+    mono(song, RATE, least=1.0)
+    Detector.load(model, sample_rate=RATE)
     console = Console(width=110)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            out = args.json.resolve() if args.json else Path(folder) / "hops.json"
-            console.print(table(hop_times(model, song, out)))
-        console.print(f"peak memory of `dance transcribe`: {peak_memory(model, song):.0f} MB")
-        console.print(f"import dance: {1000 * import_seconds():.0f} ms")
-    except FailedError as error:
-        print(f"cost: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    print("cost: timing every stage, which takes some minutes", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        out = args.json.resolve() if args.json else Path(folder) / "hops.json"
+        console.print(table(hop_times(model, song, out)))
+    console.print(f"peak memory of `dance transcribe`: {peak_memory(model, song):.0f} MB")
+    console.print(f"import dance: {1000 * import_seconds():.0f} ms")
     return 0
 
 

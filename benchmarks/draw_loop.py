@@ -21,15 +21,15 @@ from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
 import numpy as np
-import soundfile as sf
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import RATE, SONG, guard, mono
 from dance import Detector, Engine, Event, ProcessEngine, Read
 from dance._ring import Ring
 from dance.sources import Source
+from labelgen.work import positive
 
-SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
 PERIOD = 256
 FRAME_SECONDS = 1 / 60
 BUSY_SECONDS = 0.010
@@ -51,9 +51,8 @@ class Clocked(Source):
     """
 
     def __init__(self, path: Path, begin: float, seconds: float, buffer: float) -> None:
-        samples, self.sample_rate = sf.read(path, dtype="float32", always_2d=True)
-        self.live = True
-        self._samples = np.resize(samples.mean(axis=1), math.ceil(seconds * self.sample_rate / PERIOD) * PERIOD)
+        self.sample_rate, self.live = RATE, True
+        self._samples = np.resize(mono(path, RATE), math.ceil(seconds * RATE / PERIOD) * PERIOD)
         self._begin, self._buffer = begin, buffer
         self._ring = Ring(4 * self.sample_rate)
         self._overrun = 0
@@ -148,7 +147,13 @@ class Result:
 
 
 def measure(kind: type, consumer: str, load: str, seconds: float, buffer: float, song: Path) -> Result:
-    """Hear for `seconds` while the main thread draws; return when each event was seen."""
+    """Hear for `seconds` while the main thread draws; return when each event was seen.
+
+    Raises
+    ------
+    ValueError
+        If there was none.
+    """
     begin = monotonic() + START_SECONDS
     make = partial(Clocked, song, begin, seconds, buffer)
     delays: list[float] = []
@@ -178,6 +183,8 @@ def measure(kind: type, consumer: str, load: str, seconds: float, buffer: float,
                     step()
             due = max(due + FRAME_SECONDS, perf_counter())
             sleep(due - perf_counter() if due > perf_counter() else 0)
+    if not delays:
+        raise ValueError(f"no drum was heard in {seconds:g} s of {song}; choose more --seconds")
     return Result(np.array(delays), engine.stats.lost)
 
 
@@ -189,13 +196,15 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python benchmarks/draw_loop.py --seconds 60",
     )
     add = result.add_argument
-    add("--seconds", type=float, default=60.0, help="length of each of the 12 runs (default: %(default)g)")
-    add("--buffer", type=float, default=0.023, help="seconds that the device keeps (default: %(default)g)")
-    add("--switch", type=float, default=0.005, help="Python's switch interval in seconds (default: %(default)g)")
-    add("--song", type=Path, default=SONG, help="44.1 or 48 kHz, played in circles (default: the demo song)")
+    add("--seconds", type=positive(float), default=60.0, help="length of each of the 12 runs (default: %(default)g)")
+    add("--buffer", type=positive(float), default=0.023, help="seconds that the device keeps (default: %(default)g)")
+    add("--switch", type=positive(float), default=0.005,
+        help="Python's switch interval in seconds (default: %(default)g)")  # fmt: skip
+    add("--song", type=Path, default=SONG, help="recording, played in circles (default: the demo song)")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)

@@ -10,7 +10,7 @@ the rest of the drums (prominence of 0 dB or more), a limit of what can be found
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks.common import RATE, guard
 from dance import Detector
-from labelgen.chunks import Manifest, layered, read_labels
+from labelgen.chunks import Chunk, Manifest, layered, read_labels
 from labelgen.patterns import STYLES
 from training.evaluate import Track, detect, score
 
-RATE = 44100
 LABELS = ("kick", "snare")
 ELECTRONIC = ("house", "techno", "trance", "electro", "trap", "hiphop", "drum-and-bass", "break-beat")
 FLOOR = {"kick": 0.90, "snare": 0.85}
@@ -34,6 +34,14 @@ def style_of(song: str) -> str:
     """Return the style in a song's path, as ``labelgen/patterns.py`` names its files; empty if it is none of those."""
     names = (name.replace(" ", "-") for name in STYLES)
     return next((name for name in names if Path(song).name.startswith(f"{name}-")), "")
+
+
+def songs(folder: Path, styles: Collection[str]) -> list[Chunk]:
+    """Return the chunks of a set that are of these styles; raise ValueError if there are none."""
+    chunks = sorted((c for c in Manifest(folder).chunks() if style_of(c.song) in styles), key=lambda chunk: chunk.name)
+    if not chunks:
+        raise ValueError(f"{folder}: no song of these styles; labelgen/patterns.py -h says how to make some")
+    return chunks
 
 
 def row(name: str, tracks: Sequence[Track]) -> list[str]:
@@ -63,25 +71,20 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     tracks: dict[str, list[Track]] = defaultdict(list)
-    try:
-        detector = Detector.load(args.model, sample_rate=RATE, labels=LABELS)
-        for folder in args.sets:
-            chunks = sorted(Manifest(folder).chunks(), key=lambda chunk: chunk.name)
-            for chunk in tqdm([c for c in chunks if style_of(c.song) in args.styles], desc=folder.name, leave=False):
-                events, seconds = detect(detector, folder / f"{chunk.name}.flac")
-                truth = layered(read_labels(folder / f"{chunk.name}.tsv"))
-                track = Track(chunk.name, seconds, truth, events)
-                tracks[style_of(chunk.song)].append(track)
-                tracks["rearranged" if chunk.details.get("arrangement") else "as written"].append(track)
-        if not tracks:
-            raise ValueError(f"{args.sets[0]}: no song of these styles; labelgen/patterns.py -h says how to make some")
-    except (OSError, ValueError) as error:
-        print(f"electronic: {error}", file=sys.stderr)
-        return 2
+    detector = Detector.load(args.model, sample_rate=RATE, labels=LABELS)
+    chosen = [(folder, songs(folder, args.styles)) for folder in args.sets]
+    for folder, chunks in chosen:
+        for chunk in tqdm(chunks, desc=folder.name, leave=False):
+            events, seconds = detect(detector, folder / f"{chunk.name}.flac")
+            truth = layered(read_labels(folder / f"{chunk.name}.tsv"))
+            track = Track(chunk.name, seconds, truth, events)
+            tracks[style_of(chunk.song)].append(track)
+            tracks["rearranged" if chunk.details.get("arrangement") else "as written"].append(track)
     columns = [f"{label} {what}" for label in LABELS for what in ("hits", "heard", "P", "R", "F", "delay ms")]
     table = Table("style", "songs", *columns, box=None, header_style="bold")
     for name in (*args.styles, "as written", "rearranged"):

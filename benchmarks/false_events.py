@@ -18,11 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from benchmarks.room import RATE, read
+from benchmarks.common import RATE, guard, mono, recordings
 from dance import Detector
-from training.evaluate import Track, find, read_truth, score
-
-SUFFIXES = (".flac", ".ogg", ".wav", ".mp3")
+from labelgen.work import positive
+from training.evaluate import Track, detect, find, read_truth, score
 
 
 def synthetic(seconds: float) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
@@ -37,16 +36,28 @@ def synthetic(seconds: float) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     yield "mains hum -40 dB", (0.01 * hum).astype(np.float32)
 
 
-def recordings(folder: Path, split: str) -> Iterator[tuple[str, Path]]:
-    """Yield kind and path of the recordings in `folder`; of one split, if it has a manifest that names splits."""
+def drumless(folder: Path, split: str) -> list[Path]:
+    """Return the recordings in `folder`; those of one split, if `split` names one and there is a manifest.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or the manifest lacks a column.
+    """
+    found = recordings(folder)
     manifest = folder / "manifest.csv"
-    chosen = None
-    if split and manifest.exists():
-        with manifest.open(newline="", encoding="utf-8") as file:
-            chosen = {(folder / row["path"]).resolve() for row in csv.DictReader(file) if row["split"] == split}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in SUFFIXES and (chosen is None or path.resolve() in chosen):
-            yield path.parent.name, path
+    if not split or not manifest.exists():
+        return found
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if not {"path", "split"} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{manifest}: the manifest lacks the column path or split")
+        splits = {(folder / (row["path"] or "")).resolve(): row["split"] or "" for row in rows}
+    chosen = [path for path in found if splits.get(path.resolve()) == split]
+    if not chosen:
+        there = ", ".join(sorted(filter(None, {*splits.values()}))) or "none"
+        raise ValueError(f"{folder}: no recordings of the split {split}; splits there: {there}")
+    return chosen
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,26 +74,23 @@ def parser() -> argparse.ArgumentParser:
     add("--labelled", type=Path, help="folder of recordings with drums, for the recall")
     add("--labels", type=Path, help="their label files (default: beside them)")
     add("--sensitivity", type=float, nargs="+", default=[0.3, 0.4, 0.5, 0.6, 0.7], help="(default: %(default)s)")
-    add("--seconds", type=float, default=120.0, help="of each synthetic sound (default: %(default)s)")
+    add("--seconds", type=positive(float), default=120.0, help="of each synthetic sound (default: %(default)s)")
     add("--model", type=Path, help="ONNX file (default: the released model)")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        detectors = [Detector.load(args.model, sample_rate=RATE, sensitivity=s) for s in args.sensitivity]
-        files = [found for folder in args.audio for found in recordings(folder, args.split)]
-        pairs = find(args.labelled, args.labels or args.labelled) if args.labelled else []
-    except (OSError, ValueError) as error:
-        print(f"false_events: {error}", file=sys.stderr)
-        return 2
+    detectors = [Detector.load(args.model, sample_rate=RATE, sensitivity=s) for s in args.sensitivity]
+    files = [path for folder in args.audio for path in drumless(folder, args.split)]
+    pairs = find(args.labelled, args.labels or args.labelled) if args.labelled else []
     counts: dict[str, list[Counter[str]]] = defaultdict(lambda: [Counter() for _ in detectors])
     hours: dict[str, float] = defaultdict(float)
-    sounds = [(kind, path) for kind, path in files] + list(synthetic(args.seconds))
+    sounds = [(path.parent.name, path) for path in files] + list(synthetic(args.seconds))
     for kind, sound in tqdm(sounds, unit="recording", leave=False):
-        samples = read(sound) if isinstance(sound, Path) else sound
+        samples = mono(sound, RATE) if isinstance(sound, Path) else sound
         hours[kind] += len(samples) / RATE / 3600
         for detector, count in zip(detectors, counts[kind], strict=True):
             detector.reset()
@@ -104,10 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for sensitivity, detector in zip(args.sensitivity, detectors, strict=True):
             tracks = []
             for path, truth in pairs:
-                samples = read(path)
-                detector.reset()
-                events = detector.process(samples) + detector.flush()
-                tracks.append(Track(path.stem, len(samples) / RATE, read_truth(truth), events))
+                events, seconds = detect(detector, path)
+                tracks.append(Track(path.stem, seconds, read_truth(truth), events))
             row = score(tracks, detector.labels)["labels"]["all"]["50ms"]
             minutes = sum(track.seconds for track in tracks) / 60
             each = (row["R"], row["P"], row["F"])

@@ -7,6 +7,8 @@ have no velocities here, and fine-tuning needs none.
 """
 
 import argparse
+import math
+import shlex
 import sys
 import tempfile
 import time
@@ -14,24 +16,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 
+from benchmarks.common import RATE, guard, mono
 from dance import Detector
 from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest
 from training import finetune
 from training.evaluate import detect, find, read_truth
 from training.score import Count, match
 
-RATE = 44100
 Recordings = Sequence[tuple[Path, list[Label]]]
 
 
 def half(path: Path, labels: Sequence[Label], folder: Path) -> float:
     """Write the first half of a recording as a set of one chunk; return where it ends, in seconds."""
-    samples, rate = sf.read(path, dtype="float32", always_2d=True)
-    first = samples[: len(samples) // 2].mean(axis=1)
-    end = len(first) / rate
-    ChunkWriter(folder, rate).write(path.stem, {"": first}, [x for x in labels if x.time < end])
+    samples = mono(path, RATE)
+    first = samples[: len(samples) // 2]
+    end = len(first) / RATE
+    ChunkWriter(folder, RATE).write(path.stem, {"": first}, [x for x in labels if x.time < end])
     Manifest(folder).add([Chunk(path.stem, path.stem, "benchmark", path.stem, "", "by hand", 1.0, end)])
     return end
 
@@ -67,15 +68,13 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        recordings = [(path, read_truth(labels)) for path, labels in find(args.audio, args.labels)]
-        loops = [(path, read_truth(labels)) for path, labels in find(*args.loops)] if args.loops else []
-    except (OSError, ValueError) as error:
-        print(f"finetune: {error}", file=sys.stderr)
-        return 2
+    options = shlex.split(args.options)
+    recordings = [(path, read_truth(labels)) for path, labels in find(args.audio, args.labels)]
+    loops = [(path, read_truth(labels)) for path, labels in find(*args.loops)] if args.loops else []
     released = everywhere(None, recordings)
     kicks = sum(everywhere(None, loops, ["kick"]), Count())
     rows = []
@@ -84,20 +83,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             began = time.monotonic()
             end = half(path, labels, Path(folder) / "chunks")
             tuned = Path(folder) / "album.onnx"
-            asked = [str(Path(folder) / "chunks"), "--out", str(tuned), *args.options.split()]
-            refused = finetune.main(asked) != 0
+            asked = [str(Path(folder) / "chunks"), "--out", str(tuned), *options]
+            code = finetune.main(asked)
+            if code > 1:
+                return code
             minutes = (time.monotonic() - began) / 60
-            model = None if refused else tuned
+            model = tuned if code == 0 else None  # nothing gained
             detectors = [Detector.load(each, sample_rate=RATE) for each in (None, model)]
             own = [heard(each, path, labels, each.labels, end).f for each in detectors]
             now = everywhere(model, recordings)
-            rest = [sum(counts[:number] + counts[number + 1 :], Count()).f for counts in (released, now)]
-            loop = [each.recall for each in (kicks, sum(everywhere(model, loops, ["kick"]), Count()))]
+            rest = loop = [math.nan, math.nan]  # not measured
+            if len(recordings) > 1:
+                rest = [sum(counts[:number] + counts[number + 1 :], Count()).f for counts in (released, now)]
+            if loops:
+                loop = [each.recall for each in (kicks, sum(everywhere(model, loops, ["kick"]), Count()))]
         rows.append((*own, *rest, *loop, minutes))
     heads = ("2nd half", "tuned", "others", "tuned", "loops' kicks", "tuned", "minutes")
     print(f"{'recording':16}" + "".join(f"{head:>13}" for head in heads))
     for name, row in zip([path.stem for path, _ in recordings] + ["mean"], [*rows, np.mean(rows, axis=0)], strict=True):
-        print(f"{name:16}" + "".join(f"{value:13.3f}" for value in row))
+        print(f"{name:16}" + "".join(f"{'-' if math.isnan(value) else f'{value:.3f}':>13}" for value in row))
     return 0
 
 

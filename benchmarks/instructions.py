@@ -5,8 +5,8 @@ compiled once more, with flags that never change, and run under valgrind over te
 at 48 kHz. Counted is what the kernels themselves execute: no Python, no checks of arguments, nothing of the C library.
 
 Compilers differ, so the baseline ``benchmarks/instructions.json`` has an entry for each; ``--renew`` writes the one
-of this machine. The exit code is 1 when a kernel has become dearer by more than the tolerance, and 2 when there is
-nothing to count with or nothing to compare with.
+of this machine. The exit code is 1 when the kernels of a class together have become dearer by more than the tolerance,
+and 2 when there is nothing to count with or nothing to compare with.
 """
 
 import argparse
@@ -24,10 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common import ROOT, guard
+from dance.errors import DanceError
 from dance.features import mel_filters, window
 from dance.spec import FeatureSpec
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = tuple(ROOT / "ext" / f"{name}.pyx" for name in ("_context", "_dsp", "_tcn"))
 BASELINE = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.03
@@ -83,7 +84,7 @@ for rate in given["rates"]:
 KERNEL = re.compile(r"^\s*([\d,]+).*(?:__pyx_f_\d+_(?:context|dsp|tcn)_\d+([A-Z][A-Za-z]+?)_(\w+)|[:?](add_product)\b)")
 
 
-class CannotCountError(Exception):
+class CannotCountError(DanceError):
     """A tool is missing, failed, or there is no baseline; the message says what to do."""
 
 
@@ -241,17 +242,14 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        counts = count()
-        if args.renew:
-            renew(counts)
-        before = baseline()
-    except CannotCountError as error:
-        print(f"instructions: {error}", file=sys.stderr)
-        return 2
+    counts = count()
+    if args.renew:
+        renew(counts)
+    before = baseline()
     print(f"instructions for a hop of 10 ms, {compiler()}")
     for kernel, number in sorted({**counts, **totals(counts)}.items()):
         then = {**before, **totals(before)}.get(kernel)

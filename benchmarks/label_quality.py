@@ -9,38 +9,41 @@ With ``--oneshots`` it is the classifier alone that is measured, on kits that it
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 from tqdm import tqdm
 
+from benchmarks.common import guard
 from labelgen.audio import hear
 from labelgen.chunks import Label, Manifest, read_labels
+from labelgen.files import RECORDINGS
 from labelgen.material import read_manifest
 from labelgen.shreds import ShredClassifier, released
 from labelgen.work import positive
-from training.evaluate import read_truth
+from training.evaluate import find, read_truth
 from training.score import Count, match
 from training.shred_data import backings, gaps_between, read_audio, whole_kits
 from training.shred_exam import Exam, answer, table
 
 F32 = npt.NDArray[np.float32]
-LEVELS = (float("-inf"), -30.0, -20.0, -15.0, -10.0, -5.0, 0.0)
+LEVELS = (-math.inf, -30.0, -20.0, -15.0, -10.0, -5.0, 0.0)
 
 
 def from_folders(drums: Path, mixes: Path, labels: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
     """Yield drums, the rest of the music and labels of the files that the three folders share."""
-    for path in sorted(drums.glob("*.flac")) + sorted(drums.glob("*.wav")):
-        mix = next((p for p in mixes.glob(f"{path.stem}.*") if p.suffix in (".flac", ".wav")), None)
-        table = next(iter(labels.glob(f"{path.stem}.t[xs][tv]")), None)
-        if mix and table:
-            a, b = read_audio(path), read_audio(mix)
-            length = min(len(a), len(b))
-            yield a[:length], b[:length] - a[:length], read_truth(table)
+    for path, truth in find(drums, labels):
+        mix = next((p for suffix in RECORDINGS if (p := mixes / f"{path.stem}{suffix}").exists()), None)
+        if mix is None:
+            print(f"left out, without a mix in {mixes}: {path}", file=sys.stderr)
+            continue
+        a, b = read_audio(path), read_audio(mix)
+        length = min(len(a), len(b))
+        yield a[:length], b[:length] - a[:length], read_truth(truth)
 
 
 def from_chunks(folder: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
@@ -49,6 +52,14 @@ def from_chunks(folder: Path) -> Iterator[tuple[F32, F32, list[Label]]]:
         if {"drums", "backing"} <= set(chunk.stems):
             drums, backing = (read_audio(folder / f"{chunk.name}.{stem}.flac") for stem in ("drums", "backing"))
             yield drums, backing, read_labels(folder / f"{chunk.name}.tsv")
+
+
+def decibels(text: str) -> float:
+    """Return a level in dB, from the command line; of nothing for ``none``."""
+    value = -math.inf if text == "none" else float(text)
+    if math.isnan(value) or value == math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no level")
+    return value
 
 
 def examine(args: argparse.Namespace, classifier: ShredClassifier) -> str:
@@ -88,25 +99,22 @@ def parser() -> argparse.ArgumentParser:
         "(default: %(default)s)")  # fmt: skip
     add("--seed", type=int, default=0, help="decides what is played (default: %(default)s)")
     add("--classifier", type=Path, default=released(), help="by training/train_shreds.py (default: the released one)")
-    add("--levels", nargs="+", type=float, default=LEVELS, metavar="DB", help="of the rest (default: %(default)s)")
+    add("--levels", nargs="+", type=decibels, default=LEVELS, metavar="DB",
+        help="of the rest; none: without it (default: none -30 to 0)")  # fmt: skip
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        classifier = ShredClassifier(args.classifier)
-        if args.oneshots:
-            print(examine(args, classifier))
-            return 0
-        tracks = list(from_chunks(args.chunks) if args.chunks else from_folders(*args.folders))
-    except (OSError, ValueError, sf.LibsndfileError) as error:
-        print(f"label_quality: {error}", file=sys.stderr)
-        return 2
+    classifier = ShredClassifier(args.classifier)
+    if args.oneshots:
+        print(examine(args, classifier))
+        return 0
+    tracks = list(from_chunks(args.chunks) if args.chunks else from_folders(*args.folders))
     if not tracks:
-        print("label_quality: no tracks with drums, music and labels there", file=sys.stderr)
-        return 2
+        raise ValueError(f"{args.chunks or args.folders[0]}: no tracks with drums, music and labels")
     names = classifier.spec.labels
     print(f"{'music':>8}" + "".join(f"{name:>9}" for name in names) + f"{'all':>9}{'confidence':>12}")
     for level in args.levels:
@@ -120,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 times = ([x.time for x in labels if x.label == name] for labels in (truth, heard.labels))
                 counts[name] += match(*map(sorted, times), 0.05)[0]
         row = [counts[name].f for name in names] + [sum(counts.values(), Count()).f]
-        title = "none" if level == float("-inf") else f"{level:g} dB"
+        title = "none" if level == -math.inf else f"{level:g} dB"
         print(f"{title:>8}" + "".join(f"{value:9.3f}" for value in row) + f"{np.mean(confidence):12.3f}")
     return 0
 

@@ -8,53 +8,91 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from tqdm import tqdm
 
-from dance.labels import MDB
+from benchmarks.common import ROOT, guard, natural
 from labelgen import four_floor
 from labelgen.align import align
 from labelgen.attack import Recording, rises_of
+from labelgen.chunks import Label
+from labelgen.work import positive
+from training.evaluate import find, read_truth
 
-ROOT = Path(__file__).parents[1]
 NEAR = 0.025  # seconds within which a kick counts as found
+OTHER_RHYTHMS = {
+    "trap": "waivops/*_trp_*",
+    "lo-fi": "waivops/*_lfbb_*",
+    "pop-rock": "waivops/*_pop_rok_*",
+    "break-beats": "sonicpi/*.flac",
+}
+"""Music that is not four-to-the-floor, below ``music``."""
+
+Labelled = Sequence[tuple[Path, list[Label]]]
 
 
-def floor_figures(shared: Path) -> Iterator[tuple[str, str, str]]:
+def with_labels(folder: Path) -> Labelled:
+    """Return the recordings of an evaluation set with their labels.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there are none, or one without a label.
+    """
+    pairs = [(path, read_truth(labels)) for path, labels in find(folder / "audio", folder / "labels")]
+    if empty := [path for path, truth in pairs if not truth]:
+        raise ValueError(f"{empty[0]}: nothing is labelled")
+    return pairs
+
+
+def other_rhythms(music: Path) -> dict[str, list[Path]]:
+    """Return the recordings of `OTHER_RHYTHMS`; raise ValueError if one of these has none."""
+    groups = {name: sorted(music.glob(pattern)) for name, pattern in OTHER_RHYTHMS.items()}
+    if missing := [name for name, paths in groups.items() if not paths]:
+        raise ValueError(f"{music}: no {', '.join(OTHER_RHYTHMS[name] for name in missing)} there")
+    return groups
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the name of a recording before what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def floor_figures(loops: Labelled, others: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, str, str]]:
     """Yield what, value and aim for four-to-the-floor loops and for music that is none."""
     found = labelled = given = 0
     off: list[float] = []
-    for path in sorted((shared / "eval/loops-dev/audio").iterdir()):
-        truth = _times(shared / f"eval/loops-dev/labels/{path.stem}.txt")
-        readings = four_floor.label_recording(Recording(path))
+    for path, truth in tqdm(loops, "loops", leave=False):
+        with naming(path):
+            readings = four_floor.label_recording(Recording(path))
         kicks = np.array([x.time for _, r in readings for run in r.runs for x in run.labels if x.label == "kick"])
         labelled += len(truth)
         given += len(kicks)
-        for moment, _ in truth:
+        for moment in (hit.time for hit in truth):
             nearest = kicks[np.abs(kicks - moment).argmin()] - moment if len(kicks) else np.inf
             found += abs(nearest) <= NEAR
             off += [nearest] if abs(nearest) <= NEAR else []
         if all(r.refused for _, r in readings):
-            print(f"refused {path.name}: {readings[0][1].refused}", file=sys.stderr)
+            tqdm.write(f"refused {path.name}: {readings[0][1].refused}", file=sys.stderr)
     yield "kick recall within 25 ms, loops-dev", f"{found / labelled:.3f} ({found} of {labelled})", ">= .97"
     yield "kick labels for each labelled kick", f"{given / labelled:.3f}", "<= 1.2"
-    yield "kicks off their labels, median", f"{1000 * float(np.median(off)):.1f} ms", ""
-    groups = {
-        "trap": sorted((shared / "music/waivops").glob("*_trp_*")),
-        "lo-fi": sorted((shared / "music/waivops").glob("*_lfbb_*")),
-        "pop-rock": sorted((shared / "music/waivops").glob("*_pop_rok_*")),
-        "break-beats": sorted((shared / "music/sonicpi").glob("*.flac")),
-        "mdb-dev": sorted((shared / "eval/mdb-dev/audio").glob("*.flac")),
-    }
+    yield "kicks off their labels, median", f"{1000 * float(np.median(off or [np.nan])):.1f} ms", ""
     refused = total = 0
-    for name, paths in groups.items():
+    for name, paths in others.items():
         accepted = []
-        for path in paths:
-            readings = four_floor.label_recording(Recording(path))
+        for path in tqdm(paths, name, leave=False):
+            with naming(path):
+                readings = four_floor.label_recording(Recording(path))
             accepted += [path.stem] * any(not r.refused for _, r in readings)
         refused += len(paths) - len(accepted)
         total += len(paths)
@@ -62,21 +100,20 @@ def floor_figures(shared: Path) -> Iterator[tuple[str, str, str]]:
     yield "refused of what is not four-to-the-floor", f"{refused} of {total} ({refused / total:.3f})", ">= 9 of 10"
 
 
-def manual_figures(shared: Path, draws: int, seed: int) -> Iterator[tuple[str, str, str]]:
+def manual_figures(recordings: Labelled, draws: int, seed: int) -> Iterator[tuple[str, str, str]]:
     """Yield what, value and aim for labels that are shifted, stretched and mixed up."""
     rng = np.random.default_rng(seed)
-    folder = shared / "eval/mdb-dev"
     songs = {}
-    for path in sorted((folder / "audio").glob("*.flac")):
-        hits = [(t, MDB[c]) for t, c in _times(folder / f"labels/{path.stem}.txt")]
-        songs[path.stem] = hits, rises_of(Recording(path).blocks())
+    for path, hits in tqdm(recordings, "songs", leave=False):
+        with naming(path):
+            songs[path.stem] = hits, rises_of(Recording(path).blocks())
     errors: list[float] = []
     medians, moves = [], []
     lost = wrong = 0
     started = time.monotonic()
-    for name, (hits, rises) in songs.items():
-        times = np.array([t for t, _ in hits])
-        drums = [d for _, d in hits]
+    for name, (hits, rises) in tqdm(songs.items(), "aligned", leave=False):
+        times = np.array([hit.time for hit in hits])
+        drums = [hit.label for hit in hits]
         own = []
         for _ in range(draws):
             offset, drift = rng.uniform(-2, 2), rng.uniform(-0.005, 0.005)
@@ -99,11 +136,6 @@ def manual_figures(shared: Path, draws: int, seed: int) -> Iterator[tuple[str, s
     yield "seconds for a pair", f"{(time.monotonic() - started) / (pairs + len(songs) * (len(songs) - 1)):.1f}", ""
 
 
-def _times(path: Path) -> list[tuple[float, str]]:
-    rows = (line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return [(float(row[0]), row[1]) for row in rows]
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -115,28 +147,26 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--shared", type=Path, default=shared, help="folder with eval/ and music/ (default: DANCE_SHARED or "
         "../shared beside the checkout)")  # fmt: skip
-    add("--draws", type=int, default=3, help="random offsets and drifts for each song (default: %(default)s)")
-    add("--seed", type=int, default=0, help="decides them (default: %(default)s)")
+    add("--draws", type=positive(int), default=3, help="random offsets and drifts for each song (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides them (default: %(default)s)")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     if not (args.shared / "eval/loops-dev").is_dir():
-        print(f"label_sources: no evaluation material in {args.shared}; name its folder with --shared", file=sys.stderr)
-        return 2
-    if args.draws < 1:
-        print("label_sources: --draws must be at least 1", file=sys.stderr)
-        return 2
+        raise ValueError(f"no evaluation material in {args.shared}; name its folder with --shared")
+    loops, songs = (with_labels(args.shared / "eval" / name) for name in ("loops-dev", "mdb-dev"))
+    if len(songs) < 2:
+        raise ValueError(f"{args.shared / 'eval/mdb-dev'}: a song alone cannot be taken for another")
+    others = {**other_rhythms(args.shared / "music"), "mdb-dev": [path for path, _ in songs]}
     table = Table("what", "value", "aim, or what was accepted")
-    try:
-        for row in floor_figures(args.shared):
-            table.add_row(*row)
-        for row in manual_figures(args.shared, args.draws, args.seed):
-            table.add_row(*row)
-    except KeyboardInterrupt:
-        return 130
+    for row in floor_figures(loops, others):
+        table.add_row(*row)
+    for row in manual_figures(songs, args.draws, args.seed):
+        table.add_row(*row)
     Console(width=120).print(table)
     return 0
 

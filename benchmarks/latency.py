@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import RATE, SONG, guard, natural
 from dance import Detector, SourceError
 from dance.commands.common import period
 from dance.commands.latency import report
@@ -28,7 +29,6 @@ from dance.latency import PARTS, Measurement, measure_virtually
 from dance.score import match
 from training.evaluate import detect, find, read_truth
 
-SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
 TOLERANCE = 0.05
 COLOURS = ("#8d99ae", "#e4572e", "#f3a712", "#4caf50", "#29b6c6", "#a05cc0")
 
@@ -113,45 +113,43 @@ def parser() -> argparse.ArgumentParser:
     add("--audio", type=Path, help="folder of labelled recordings (default: the demo song)")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
     add("--model", type=Path, help="ONNX file (default: the released model)")
-    add("--sample-rate", type=int, default=44100, help="(default: %(default)s)")
-    add("--hits", type=int, default=200, help="to play through the virtual microphone; 0: none (default: %(default)s)")
+    add("--sample-rate", type=int, default=RATE, help="(default: %(default)s)")
+    add("--hits", type=natural, default=200,
+        help="to play through the virtual microphone; 0: none (default: %(default)s)")  # fmt: skip
     add("--period", type=period, default=256, metavar="N", help="of the virtual microphone, in frames (default: "
         "%(default)s)")  # fmt: skip
     add("--out", type=Path, help="write the chart here, a PNG")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     console = Console(width=100)
-    try:
-        detector = Detector.load(args.model, sample_rate=args.sample_rate)
-        pairs = find(args.audio, args.labels or args.audio) if args.audio else [(SONG, SONG.with_suffix(".tsv"))]
-        delays = decision_delays(detector, pairs)
-        if not len(delays["all"]):
-            raise ValueError("no labelled hit was found: do the labels belong to these recordings?")
-        show(delays, console)
-        measured = None
-        if args.hits:
-            try:
-                measured = measure_virtually(
-                    lambda source: Detector.load(args.model, sample_rate=source.sample_rate),
-                    sample_rate=args.sample_rate,
-                    hits=args.hits,
-                    period=args.period,
-                )
-            except SourceError as error:
-                print(f"latency: not measured through the virtual microphone: {error}", file=sys.stderr)
-            else:
-                console.print()
-                console.print(report(measured), highlight=False, markup=False)
-        if args.out:
-            draw(args.out, delays, measured)
-            print(args.out)
-    except (OSError, ValueError) as error:
-        print(f"latency: {error}", file=sys.stderr)
-        return 2
+    detector = Detector.load(args.model, sample_rate=args.sample_rate)
+    pairs = find(args.audio, args.labels or args.audio) if args.audio else [(SONG, SONG.with_suffix(".tsv"))]
+    delays = decision_delays(detector, pairs)
+    if not len(delays["all"]):
+        raise ValueError("no labelled hit was found: do the labels belong to these recordings?")
+    show(delays, console)
+    measured = None
+    if args.hits:
+        try:
+            measured = measure_virtually(
+                lambda source: Detector.load(args.model, sample_rate=source.sample_rate),
+                sample_rate=args.sample_rate,
+                hits=args.hits,
+                period=args.period,
+            )
+        except SourceError as error:
+            print(f"latency: not measured through the virtual microphone: {error}", file=sys.stderr)
+        else:
+            console.print()
+            console.print(report(measured), highlight=False, markup=False)
+    if args.out:
+        draw(args.out, delays, measured)
+        print(args.out)
     return 0
 
 

@@ -26,17 +26,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import soundfile as sf
-import soxr
 from onnx import helper, numpy_helper, shape_inference
 
+from benchmarks.common import RATE, SONG, guard, mono
 from dance.detector import RELEASED, Detector
-from dance.errors import DanceError
 from dance.features import mel_filters, window
 from dance.network import Network
 from dance.spec import FeatureSpec
 
-SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
 LOGARITHM = 20
 """Operations taken for a logarithm: reduction and a polynomial."""
 
@@ -156,13 +153,12 @@ def _one_thread() -> onnxruntime.SessionOptions:
 
 def hop_seconds(detector: Detector, song: Path) -> float:
     """Return the median time of a hop through all."""
-    samples, native = sf.read(song, dtype="float32", always_2d=True)
-    mono = np.ascontiguousarray(soxr.resample(samples.mean(axis=1), native, detector.sample_rate), np.float32)
+    samples = mono(song, detector.sample_rate, least=1.0)
     hop = round(detector.spec.features.hop_seconds * detector.sample_rate)
     times = []
-    for start in range(0, len(mono) - hop, hop):
+    for start in range(0, len(samples) - hop, hop):
         begin = time.perf_counter()
-        detector.process(mono[start : start + hop])
+        detector.process(samples[start : start + hop])
         times.append(time.perf_counter() - begin)
     return float(np.median(times))
 
@@ -177,22 +173,19 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--song", type=Path, default=SONG, help="recording to run over (default: the demo song)")
-    add("--rate", type=int, default=44100, help="sample rate (default: %(default)s)")
+    add("--rate", type=int, default=RATE, help="sample rate (default: %(default)s)")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        stepped = Network(args.model)
-        detector = Detector(stepped, sample_rate=args.rate)
-        network, weights = network_work(args.model)
-        features = feature_work(detector.spec.features, args.rate)
-        taken = hop_seconds(detector, args.song)
-    except (DanceError, OSError, ValueError, sf.LibsndfileError) as error:
-        print(f"limit: {error}", file=sys.stderr)
-        return 2
+    stepped = Network(args.model)
+    detector = Detector(stepped, sample_rate=args.rate)
+    network, weights = network_work(args.model)
+    features = feature_work(detector.spec.features, args.rate)
+    taken = hop_seconds(detector, args.song)
     peak, reading = speeds(weights // 2 if stepped.compiled else weights)
     arithmetic = (network + features) / peak
     print(f"network, one step                {network / 1e6:8.3f} million operations, {weights:,} weights")

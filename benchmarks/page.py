@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,16 +26,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import RATE, SONG, guard, mono
 from dance.detector import Detector
-from dance.errors import SourceError
+from dance.errors import DanceError, SourceError
 from dance.sources import SoundFile
 from dance.web.monitor import Monitor
+from labelgen.work import positive
 
-SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
 FRAME = 1000 / 60
 """Milliseconds of a frame at 60 a second."""
 FILL_SECONDS = 8
 """Until the lanes are full, and a frame takes as much as it ever will."""
+SPARE_SECONDS = 5
+"""Of the recording, for the page to load."""
 MISSING = [tool for tool in ("chromium", "chromedriver") if not shutil.which(tool)] + (
     [] if find_spec("selenium") else ["selenium"]
 )
@@ -59,31 +62,39 @@ paint = now => {
 """
 
 
-def main() -> int:
+@guard
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print a table."""
-    options = parser().parse_args()
+    options = parser().parse_args(argv)
+    mono(options.song, RATE, least=options.seconds + FILL_SECONDS + SPARE_SECONDS)
     if MISSING:
         how = "apt-get install chromium chromium-driver; pip install selenium"
-        print(f"page: needs {', '.join(MISSING)} ({how})", file=sys.stderr)
-        return 2
-    width, height = map(int, options.size.split("x"))
-    try:
-        with browser(width, height) as driver:
-            rows, busy = measure(driver, options.song, options.seconds)
-    except SourceError as error:
-        print(f"page: {error}", file=sys.stderr)
-        return 2
+        raise DanceError(f"needs {', '.join(MISSING)} ({how})")
+    width, height = options.size
+    with browser(width, height) as driver:
+        rows, busy = measure(driver, options.song, options.seconds)
     report(rows, busy, f"{width} x {height}, {len(rows)} frames")
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--song", type=Path, default=SONG, help="recording to hear; default: the demo song")
-    made.add_argument("--seconds", type=float, default=15, help="to measure, once the picture is full; default: 15")
-    made.add_argument("--size", default="1280x800", help="of the page in CSS pixels; default: %(default)s")
+    made = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python benchmarks/page.py --size 390x844",
+    )
+    add = made.add_argument
+    add("--song", type=Path, default=SONG, help="recording to hear; default: the demo song")
+    add("--seconds", type=positive(float), default=15, help="to measure, once the picture is full; default: 15")
+    add("--size", type=size, default="1280x800", help="of the page in CSS pixels; default: %(default)s")
     return made
+
+
+def size(text: str) -> tuple[int, int]:
+    """Return width and height, from the command line."""
+    width, _, height = text.partition("x")
+    return positive(int)(width), positive(int)(height)
 
 
 def measure(driver: Any, song: Path, seconds: float) -> tuple[np.ndarray, tuple[float, float]]:
@@ -106,9 +117,7 @@ def measure(driver: Any, song: Path, seconds: float) -> tuple[np.ndarray, tuple[
         driver.execute_script(PROBE)
         before = _worked(driver)
         if engine.wait(seconds):
-            raise SourceError(
-                f"{song} is too short: choose a --song of {seconds + FILL_SECONDS + 5:.0f} s, or --seconds"
-            )
+            raise SourceError(f"{song} ended before the page was measured; choose a longer --song, or fewer --seconds")
         rows = driver.execute_script("return measured")
         after = _worked(driver)
     return np.array(rows), (after[0] - before[0], after[1] - before[1])

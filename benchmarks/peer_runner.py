@@ -179,7 +179,15 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    print(json.dumps(run(args.detector, np.load(args.audio), args.rate)))
+    try:
+        samples = np.load(args.audio)
+    except (OSError, EOFError, ValueError) as error:
+        print(f"peer_runner: {args.audio}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        return 2
+    try:
+        print(json.dumps(run(args.detector, samples, args.rate)))
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -27,17 +27,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
-import soxr
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import RATE, ROOT, SONG, guard, mono
+from dance import Detector
 from dance.score import TOLERANCE, match
 from training.evaluate import find, read_truth
 
-ROOT = Path(__file__).resolve().parents[1]
-SONG = ROOT / "data" / "demo"
-RATE = 44100
 DRUMS = ("kick", "snare", "hihat")
 TOGETHER = 0.03
 """Hits of several drums closer than this, in seconds, are one to a detector that names no drum."""
@@ -257,7 +254,7 @@ def parser() -> argparse.ArgumentParser:
         "  python benchmarks/peers.py --audio recordings/ --labels labels/ --keep peers/",
     )
     add = result.add_argument
-    add("--audio", type=Path, default=SONG, help="a recording or a folder of them (default: the demo song)")
+    add("--audio", type=Path, default=SONG.parent, help="a recording or a folder of them (default: the demo song)")
     add("--labels", type=Path, help="its labels, or the folder with them (default: beside the audio)")
     add("--only", nargs="+", choices=[peer.name for peer in PEERS], help="these detectors (default: all; beatnet "
         "brings torch, more than 1 GB)")  # fmt: skip
@@ -278,49 +275,45 @@ def recordings(audio: Path, labels: Path | None) -> list[tuple[Path, Path]]:
         raise ValueError(f"no such file or folder: {audio}")
     if audio.is_dir():
         return find(audio, labels or audio)
-    beside = labels or audio.with_suffix(".tsv")
+    beside = labels or audio.parent
     if beside.is_dir():
-        return [pair for pair in find(audio.parent, beside) if pair[0] == audio]
+        named = [beside / f"{audio.stem}{suffix}" for suffix in (".tsv", ".txt")]
+        beside = next(filter(Path.is_file, named), named[0])
     if not beside.is_file():
         raise ValueError(f"no labels {beside}; name them with --labels")
     return [(audio, beside)]
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     rows: dict[str, Row | str] = {}
     seconds = 0.0
-    try:
-        pairs = recordings(args.audio, args.labels)
-        with tempfile.TemporaryDirectory(prefix="dance-") as name:
-            tracks = []
-            for number, (audio, labels) in enumerate(pairs):
-                samples, native = sf.read(audio, dtype="float32", always_2d=True)
-                mono = np.ascontiguousarray(soxr.resample(samples.mean(axis=1), native, RATE), np.float32)
-                seconds += len(mono) / RATE
-                np.save(Path(name) / f"{number}.npy", mono)
-                truth = [(hit.time, hit.label) for hit in read_truth(labels) if hit.label != "other"]
-                tracks.append((Path(name) / f"{number}.npy", truth))
-            for peer in PEERS:
-                if args.only and peer.name not in args.only:
-                    continue
-                row = Row()
-                try:
-                    python = install(peer, args.keep or Path(name))
-                    for track, truth in tracks:
-                        answer = detect(peer, python, track, args.model)
-                        row.add(truth, answer["hits"])
-                        row.cpu += answer["cpu"]
-                        row.memory = max(row.memory, answer["memory"])
-                    rows[peer.name] = row
-                except UnavailableError as error:
-                    rows[peer.name] = str(error)
-    except (OSError, ValueError, sf.LibsndfileError) as error:
-        print(f"peers: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    Detector.load(args.model, sample_rate=RATE)
+    pairs = recordings(args.audio, args.labels)
+    with tempfile.TemporaryDirectory(prefix="dance-") as name:
+        tracks = []
+        for number, (audio, labels) in enumerate(pairs):
+            samples = mono(audio, RATE)
+            seconds += len(samples) / RATE
+            np.save(Path(name) / f"{number}.npy", samples)
+            truth = [(hit.time, hit.label) for hit in read_truth(labels) if hit.label != "other"]
+            tracks.append((Path(name) / f"{number}.npy", truth))
+        for peer in PEERS:
+            if args.only and peer.name not in args.only:
+                continue
+            row = Row()
+            try:
+                python = install(peer, args.keep or Path(name))
+                for track, truth in tracks:
+                    answer = detect(peer, python, track, args.model)
+                    row.add(truth, answer["hits"])
+                    row.cpu += answer["cpu"]
+                    row.memory = max(row.memory, answer["memory"])
+                rows[peer.name] = row
+            except UnavailableError as error:
+                rows[peer.name] = str(error)
     Console(width=150).print(show(rows, seconds))
     ours, aubio = rows.get("dance"), rows.get("aubio")
     if isinstance(ours, Row):

@@ -28,13 +28,12 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import RATE, ROOT, guard
 from dance.detector import RELEASED
-from dance.errors import SpecError
+from dance.errors import DanceError
 from dance.network import Network
 
-ROOT = Path(__file__).resolve().parents[1]
 CROSS = ROOT / ".ci" / "cross-aarch64"
-RATE = 44100
 HOP_SECONDS = 0.01
 STAGES = ("features", "network", "all")
 
@@ -130,7 +129,7 @@ os.getppid()
 """
 
 
-class CannotCountError(Exception):
+class CannotCountError(DanceError):
     """A tool is missing or failed; the message says what to do."""
 
 
@@ -185,30 +184,24 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    if not args.model.is_file():
-        print(f"pi_estimate: no model file {args.model}", file=sys.stderr)
-        return 2
     table = Table("estimate", "core", *STAGES, "a hop of 10 ms takes", "share of a core", box=None)
     weights = args.model.stat().st_size
-    try:
-        if Network(args.model).compiled:
-            weights //= 2  # the compiled step keeps them in 16 bits
-        for board in BOARDS:
-            counts = count(board.core, args.model)
-            least, most = seconds(board, counts["all"], weights)
-            table.add_row(
-                board.name,
-                f"{board.core}, {board.clock} MHz",
-                *(f"{counts[stage] / 1000:,.0f} k" for stage in STAGES),
-                f"{1000 * least:.1f} to {1000 * most:.1f} ms",
-                f"{100 * least / HOP_SECONDS:.0f} to {100 * most / HOP_SECONDS:.0f} %",
-            )
-    except (CannotCountError, SpecError) as error:
-        print(f"pi_estimate: {error}", file=sys.stderr)
-        return 2
+    if Network(args.model).compiled:
+        weights //= 2  # the compiled step keeps them in 16 bits
+    for board in BOARDS:
+        counts = count(board.core, args.model)
+        least, most = seconds(board, counts["all"], weights)
+        table.add_row(
+            board.name,
+            f"{board.core}, {board.clock} MHz",
+            *(f"{counts[stage] / 1000:,.0f} k" for stage in STAGES),
+            f"{1000 * least:.1f} to {1000 * most:.1f} ms",
+            f"{100 * least / HOP_SECONDS:.0f} to {100 * most / HOP_SECONDS:.0f} %",
+        )
     console = Console(width=120)
     console.print(table)
     console.print(

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import guard
 from labelgen import pseudo
 from labelgen.chunks import DOUBTED, Manifest, read_labels
 from training.evaluate import find, read_truth
@@ -77,14 +78,11 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        labels = {audio.name: path for audio, path in find(args.audio, args.labels or args.audio)}
-    except (OSError, ValueError) as error:
-        print(f"pseudo_labels: {error}", file=sys.stderr)
-        return 2
+    labels = {audio.name: path for audio, path in find(args.audio, args.labels or args.audio)}
     with tempfile.TemporaryDirectory() as folder:
         given = ["--model", *map(str, args.model)] if args.model else []
         songs = [str(args.audio / name) for name in labels]
@@ -92,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = pseudo.main([*songs, *given, *options, "--out", folder])
         if code:
             return code
+        if not Manifest(Path(folder)).chunks():
+            raise ValueError(f"{args.audio}: all recordings were refused")
         figures = compare(Path(folder), labels)
     table = Table("drum", "hits", "sure", "precision", "recall", "others doubted", "taught as silence")
     for drum, (count, doubted) in figures.items():

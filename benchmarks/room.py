@@ -16,18 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import pyroomacoustics as pra
 import soundfile as sf
-import soxr
 from pedalboard import Clipping, Compressor, Gain, HighpassFilter, LowpassFilter, Pedalboard
 from rich.console import Console
 from rich.table import Table
 from scipy.signal import oaconvolve
 from tqdm import tqdm
 
+from benchmarks.common import RATE, guard, mono, natural, recordings
 from dance import Detector
+from dance.commands.common import make_folder
 from training.evaluate import Track, find, read_truth, score
 
 F32 = npt.NDArray[np.float32]
-RATE = 44100
 ROOM, SPEAKER, TALKER = (5.0, 4.0, 2.6), (0.6, 1.0, 0.9), (4.2, 1.2, 1.5)  # metres
 REVERBERATION = 0.4  # seconds
 
@@ -72,7 +72,7 @@ def through_room(source: F32, noise: F32, snr: float, distance: float) -> F32:
 
 
 def spoil(samples: F32, talk: F32, condition: Condition, rng: np.random.Generator) -> F32:
-    """Return a recording as a maker's microphone hears it."""
+    """Return a recording as a maker's microphone hears it, beside `talk`; where that is silent, noise is alone."""
     small = Pedalboard([HighpassFilter(120), HighpassFilter(120), LowpassFilter(14000), Gain(3), Clipping(-1)])
     start = int(rng.integers(max(1, len(talk))))
     babble = np.resize(np.roll(talk, -start), len(samples))
@@ -87,13 +87,6 @@ def spoil(samples: F32, talk: F32, condition: Condition, rng: np.random.Generato
     return (np.round(np.clip(gained, -1, 1) * 32767) / 32767).astype(np.float32)
 
 
-def read(path: Path) -> F32:
-    """Read a recording as mono at `RATE`."""
-    samples, rate = sf.read(path, dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
-    return np.ascontiguousarray(mono if rate == RATE else soxr.resample(mono, rate, RATE), np.float32)
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -106,35 +99,36 @@ def parser() -> argparse.ArgumentParser:
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
     add("--talk", type=Path, help="folder of speech to disturb with (default: noise alone)")
     add("--model", type=Path, help="ONNX file (default: the released model)")
-    add("--out", type=Path, help="keep the spoilt recordings here")
-    add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
+    add("--out", type=Path, help="keep the spoilt recordings here, a folder for each condition")
+    add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    try:
-        pairs = find(args.audio, args.labels or args.audio)
-        files = sorted(p for p in args.talk.rglob("*") if p.suffix in (".flac", ".ogg", ".wav")) if args.talk else []
-        talk = np.concatenate([read(path) for path in files]) if files else np.ones(1, np.float32)
-        detector = Detector.load(args.model, sample_rate=RATE)
-    except (OSError, ValueError) as error:
-        print(f"room: {error}", file=sys.stderr)
-        return 2
+    pairs = find(args.audio, args.labels or args.audio)
+    files = recordings(args.talk) if args.talk else []
+    talk = np.concatenate([mono(path, RATE) for path in files]) if files else np.zeros(1, np.float32)
+    detector = Detector.load(args.model, sample_rate=RATE)
+    if args.out:
+        make_folder(args.out)
     table = Table("condition", *detector.labels, "F ±50 ms", "loss", box=None, header_style="bold")
     clean = 0.0
     for condition in (None, *CONDITIONS):
         rng = np.random.default_rng(args.seed)
         tracks = []
         for path, truth in tqdm(pairs, desc=condition.name if condition else "clean", leave=False):
-            samples = read(path)
+            samples = mono(path, RATE)
             if condition:
                 samples = spoil(samples, talk, condition, rng)
                 if args.out:
                     folder = args.out / condition.name.replace(" ", "-").replace(",", "")
                     folder.mkdir(parents=True, exist_ok=True)
-                    sf.write(folder / f"{path.stem}.flac", samples, RATE)
+                    # under its own name, by which its labels are found; what may be lossy becomes FLAC
+                    lossless = path.suffix.lower() in (".flac", ".wav")
+                    sf.write(folder / (path.name if lossless else f"{path.name}.flac"), samples, RATE)
             detector.reset()
             events = detector.process(samples) + detector.flush()
             tracks.append(Track(path.stem, len(samples) / RATE, read_truth(truth), events))

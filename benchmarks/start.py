@@ -26,13 +26,14 @@ import soundfile as sf
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import RATE, SONG, guard, mono
 from dance.errors import SourceError
 from dance.virtual import VirtualMicrophone
+from labelgen.work import positive
 
-RATE = 44100
-VIRTUAL = ("XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "PULSE_SERVER")
-"""Environment variables through which a program finds the virtual microphone."""
-SONG = Path(__file__).resolve().parents[1] / "data" / "demo" / "song.ogg"
+SOUND = ("HOME", "XDG_RUNTIME_DIR", "PULSE_")
+"""How the environment variables begin through which a program finds a sound server."""
+LISTEN = ("listen", "--no-reconnect")
 
 IMPORT = """
 import time
@@ -49,7 +50,7 @@ process = Detector.process
 def heard(self, samples):
     events = process(self, samples)
     if len(samples):
-        os.write(3, f"{time.monotonic()} {time.process_time()}".encode())
+        os.write(int(os.environ["TELL"]), f"{time.monotonic()} {time.process_time()}".encode())
         os._exit(0)
     return events
 Detector.process = heard
@@ -77,7 +78,7 @@ def watch():
     time.sleep(2)
     first = cost()
     time.sleep(float(os.environ["WATCH"]))
-    os.write(3, json.dumps([first, cost()]).encode())
+    os.write(int(os.environ["TELL"]), json.dumps([first, cost()]).encode())
     os._exit(0)
 
 threading.Thread(target=watch, daemon=True).start()
@@ -86,23 +87,23 @@ main(sys.argv[1:])
 
 
 def told(program: str, *arguments: str, terminal: bool = False, **environment: str) -> str:
-    """Run a program in Python, on a terminal or showing nothing, and return what it writes to descriptor 3.
+    """Run a program in Python, on a terminal or showing nothing, and return what it writes to the descriptor ``TELL``.
 
     Raises
     ------
     SourceError
         If the program ends in an error.
     """
-    command = [sys.executable, "-c", program, *arguments]
     with tempfile.TemporaryFile() as file, ExitStack() as stack:
         shown = stack.enter_context(_terminal()) if terminal else subprocess.DEVNULL
-        # A shell hands the descriptor on under the number that the programs expect.
+        sound = {name: value for name, value in os.environ.items() if name.startswith(SOUND)}
+        given = {"PATH": "/usr/bin:/bin", "TERM": "xterm-256color", "TELL": str(file.fileno()), **sound, **environment}
         done = subprocess.run(
-            ["sh", "-c", f'exec "$@" 3>&{file.fileno()}', "sh", *command],
+            [sys.executable, "-c", program, *arguments],
             pass_fds=[file.fileno()],
             stdout=shown,
             stderr=subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "TERM": "xterm-256color", **environment},
+            env=given,
         )
         if done.returncode:
             last = done.stderr.decode().strip().splitlines() or ["no message"]
@@ -147,15 +148,13 @@ def with_meter(seconds: float, song: str, listen: Sequence[str] | None) -> dict[
     SourceError
         If there is no such device, or no PulseAudio for a virtual one.
     """
-    watch = {"WATCH": str(seconds)}
     with ExitStack() as stack:
         if listen is None:
-            listen = ["listen", "--device", stack.enter_context(VirtualMicrophone(RATE)).name]
-            watch |= {name: os.environ[name] for name in VIRTUAL}
+            listen = [*LISTEN, "--device", stack.enter_context(VirtualMicrophone(RATE)).name]
             player = subprocess.Popen(["paplay", song], stderr=subprocess.DEVNULL)
             stack.callback(player.wait)
             stack.callback(player.terminate)
-        last: dict[str, float] = json.loads(told(COST, *listen, terminal=True, **watch))[1]
+        last: dict[str, float] = json.loads(told(COST, *listen, terminal=True, WATCH=str(seconds)))[1]
         return last
 
 
@@ -181,9 +180,8 @@ def first_sample(arguments: Sequence[str], runs: int) -> tuple[float, float]:
 
 def excerpt(folder: Path, name: str, gain: float, seconds: float) -> str:
     """Write the beginning of the demo song and return the file's name."""
-    samples, rate = sf.read(SONG, dtype="float32", always_2d=True)
     path = folder / f"{name}.wav"
-    sf.write(path, gain * np.resize(samples.mean(axis=1), round(seconds * rate)), rate)
+    sf.write(path, gain * np.resize(mono(SONG, RATE), round(seconds * RATE)), RATE)
     return str(path)
 
 
@@ -200,16 +198,19 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python benchmarks/start.py",
     )
     add = result.add_argument
-    add("--runs", type=int, default=7, help="of each time, the best counts (default: %(default)s)")
-    add("--seconds", type=float, default=10.0, help="for cost and wakes (default: %(default)g)")
+    add("--runs", type=positive(int), default=7, help="of each time, the best counts (default: %(default)s)")
+    add("--seconds", type=positive(float), default=10.0, help="for cost and wakes (default: %(default)g)")
     add("--listen", action="store_true", help="use a microphone for first sample, memory and threads")
-    add("--device", help="which one: part of a name (default: the default input)")
+    add("--device", help="which one, with --listen: part of a name (default: the default input)")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
+    if args.device is not None and not args.listen:
+        raise ValueError("--device needs --listen")
     table = Table("what", "measured", "limit", box=None)
     for module in ("numpy", "dance", "dance.commands.listen"):
         wall, cpu = import_times(module, args.runs)
@@ -219,24 +220,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         length = args.seconds + 10
         files = {"music": 1.0, "silence": 0.0, "music again": 1.0}
         songs = {name: excerpt(Path(folder), name, gain, length) for name, gain in files.items()}
-        listen = ["listen"] if args.device is None else ["listen", "--device", args.device]
+        listen = [*LISTEN, *(["--device", args.device] if args.device is not None else [])]
         commands = {name: listen if args.listen else ["play", song] for name, song in songs.items()}
-        try:
-            wall, cpu = first_sample([*commands["music"], "--plain"], args.runs)
-            table.add_row(
-                "first sample heard after", f"{1000 * wall:.0f} ms (processor: {1000 * cpu:.0f} ms)", "500 ms"
-            )
-            for name in ["whatever sounds"] if args.listen else commands:
-                command = [*commands.get(name, listen), "--plain"]
-                first, last = json.loads(told(COST, *command, WATCH=str(args.seconds)))
-                passed, cpu, wakes = (last[key] - first[key] for key in ("time", "cpu", "wakes"))
-                if name != "silence":
-                    table.add_row(f"{name}: memory", memory(last), "90 MB resident")
-                table.add_row(f"{name}: processor", f"{100 * cpu / passed:.2f} % of real time", "silence <= music")
-                table.add_row(f"{name}: wakes", f"{wakes / passed:.0f} a second in {last['threads']} threads", "")
-        except SourceError as error:
-            print(f"start: {error}", file=sys.stderr)
-            return 2
+        wall, cpu = first_sample([*commands["music"], "--plain"], args.runs)
+        table.add_row("first sample heard after", f"{1000 * wall:.0f} ms (processor: {1000 * cpu:.0f} ms)", "500 ms")
+        for name in ["whatever sounds"] if args.listen else commands:
+            command = [*commands.get(name, listen), "--plain"]
+            first, last = json.loads(told(COST, *command, WATCH=str(args.seconds)))
+            passed, cpu, wakes = (last[key] - first[key] for key in ("time", "cpu", "wakes"))
+            if name != "silence":
+                table.add_row(f"{name}: memory", memory(last), "90 MB resident")
+            table.add_row(f"{name}: processor", f"{100 * cpu / passed:.2f} % of real time", "silence <= music")
+            table.add_row(f"{name}: wakes", f"{wakes / passed:.0f} a second in {last['threads']} threads", "")
         try:
             last = with_meter(args.seconds, songs["music"], listen if args.listen else None)
             table.add_row("dance listen with its meter: memory", memory(last), "90 MB resident")

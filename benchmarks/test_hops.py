@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soundfile as sf
-import soxr
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.common import mono
 from dance.detector import Detector
 from dance.evidence import Evidence
 from dance.expectation import Expectation
@@ -44,8 +43,7 @@ def rate(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="module")
 def song(rate: int, request: pytest.FixtureRequest) -> np.ndarray:
     """Return the recording, mono."""
-    samples, native = sf.read(request.config.getoption("song"), dtype="float32", always_2d=True)
-    return np.ascontiguousarray(soxr.resample(samples.mean(axis=1), native, rate), np.float32)
+    return mono(request.config.getoption("song"), rate)
 
 
 @pytest.fixture(scope="module")

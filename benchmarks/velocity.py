@@ -23,7 +23,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from benchmarks.room import RATE, read
+from benchmarks.common import RATE, guard, mono, natural
 from dance import Detector, Event, FeatureSpec
 from dance.features import centres, log_mel
 from dance.loudness import RANGES
@@ -34,6 +34,16 @@ F32 = npt.NDArray[np.float32]
 WINDOW = 0.05
 FEWEST = 20
 HEARD, BY_MEAN, BY_NONE = "velocity", "played, heard means", "played, no means"
+
+
+def chosen(folder: Path, limit: int) -> list[str]:
+    """Return the names of the chunks of a set, or of `limit` spread over it; raise ValueError if there are none."""
+    names = sorted(chunk.name for chunk in Manifest(folder).chunks())
+    if not names:
+        raise ValueError(f"{folder}: no chunks here; make some with labelgen")
+    if limit and len(names) > limit:
+        names = [names[i] for i in np.linspace(0, len(names) - 1, limit).astype(int)]
+    return names
 
 
 def loudness(frames: F32, spec: FeatureSpec, label: str) -> F32:
@@ -85,50 +95,42 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("sets", nargs="+", type=Path, metavar="SET", help="folders of chunks with velocities")
     add("--model", type=Path, help="ONNX file (default: the released model)")
-    add("--limit", type=int, default=0, help="most chunks of a set, 0 for all (default: %(default)s)")
+    add("--limit", type=natural, default=0, help="most chunks of a set, 0 for all (default: %(default)s)")
     add("--ceiling", action="store_true", help="also what loudness alone would say")
     return result
 
 
+@guard
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     rows: dict[tuple[str, str], list[tuple[int, float, float]]] = defaultdict(list)
     numbers = itertools.count()
-    try:
-        detector = Detector.load(args.model, sample_rate=RATE)
-        spec = detector.spec.features
-        for folder in args.sets:
-            names = sorted(chunk.name for chunk in Manifest(folder).chunks())
-            if args.limit and len(names) > args.limit:
-                names = [names[i] for i in np.linspace(0, len(names) - 1, args.limit).astype(int)]
-            if not names:
-                raise ValueError(f"{folder}: no chunks here; make some with labelgen")
-            for number, name in zip(numbers, tqdm(names, desc=folder.name, leave=False)):  # noqa: B905 (no end)
-                samples = read(folder / f"{name}.flac")
-                detector.reset()
-                events = detector.process(samples) + detector.flush()
-                labels = read_labels(folder / f"{name}.tsv")
-                mixed, alone = None, None
-                if args.ceiling:
-                    mixed = log_mel(samples, spec, RATE)
-                    drums = folder / f"{name}.drums.flac"
-                    alone = log_mel(read(drums), spec, RATE) if drums.exists() else None
-                for label in detector.labels:
-                    for played, event in pairs(labels, events, label):
-                        rows[label, HEARD].append((number, played.velocity, event.velocity))
-                    for what, frames, later in (
-                        ("loudness at report", mixed, 0),
-                        ("loudness 20 ms later", mixed, 2),
-                        ("the same, drums alone", alone, 2),
-                    ):
-                        if frames is not None:
-                            level = loudness(frames, spec, label)
-                            for played, event in pairs(labels, events, label):
-                                rows[label, what].append((number, played.velocity, around(level, event, spec, later)))
-    except (OSError, ValueError) as error:
-        print(f"velocity: {error}", file=sys.stderr)
-        return 2
+    detector = Detector.load(args.model, sample_rate=RATE)
+    spec = detector.spec.features
+    for folder, names in [(folder, chosen(folder, args.limit)) for folder in args.sets]:
+        for number, name in zip(numbers, tqdm(names, desc=folder.name, leave=False)):  # noqa: B905 (no end)
+            samples = mono(folder / f"{name}.flac", RATE)
+            detector.reset()
+            events = detector.process(samples) + detector.flush()
+            labels = read_labels(folder / f"{name}.tsv")
+            mixed, alone = None, None
+            if args.ceiling:
+                mixed = log_mel(samples, spec, RATE)
+                drums = folder / f"{name}.drums.flac"
+                alone = log_mel(mono(drums, RATE), spec, RATE) if drums.exists() else None
+            for label in detector.labels:
+                for played, event in pairs(labels, events, label):
+                    rows[label, HEARD].append((number, played.velocity, event.velocity))
+                for what, frames, later in (
+                    ("loudness at report", mixed, 0),
+                    ("loudness 20 ms later", mixed, 2),
+                    ("the same, drums alone", alone, 2),
+                ):
+                    if frames is not None:
+                        level = loudness(frames, spec, label)
+                        for played, event in pairs(labels, events, label):
+                            rows[label, what].append((number, played.velocity, around(level, event, spec, later)))
     if args.ceiling:
         for label in detector.labels:
             if rows[label, HEARD]:

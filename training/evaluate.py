@@ -5,7 +5,8 @@ hi-hat, precision, recall and F within +-50 and +-25 ms, the decision delay (inp
 before the event could be reported, minus the labelled time: median, p95, p99) and F per track.
 
 Labels are looked for by the recording's name: ``NAME.tsv`` (columns time, label, velocity) or
-``NAME.txt`` (time and class on each line; classes of MDB Drums or our labels).
+``NAME.txt`` (time and class on each line; classes of MDB Drums or our labels). Where a chunk's table says that a hit
+drowns in other drums, or that nobody is sure of it (``prominence`` below 0 dB), it counts neither found nor missed.
 """
 
 import argparse
@@ -19,19 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
-import soxr
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from dance import Detector, Event
+from dance import DanceError, Detector, Engine, Event
 from dance.labels import LABELS, OTHER
+from dance.sources import SoundFile
 from labelgen.chunks import Label, layered, read_labels
-from labelgen.manual import is_number, meaning, read_lines
-from training.score import REPORTED, Count, match
+from labelgen.files import RECORDINGS
+from labelgen.label_files import is_number, meaning, read_lines
+from training.score import REPORTED, WINDOW, Count, count
 
-WINDOWS = (0.05, 0.025)
+WINDOWS = (WINDOW, 0.025)
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,18 @@ def read_truth(path: Path) -> list[Label]:
 
 def detect(detector: Detector, path: Path) -> tuple[list[Event], float]:
     """Return the events of a recording and its length in seconds."""
-    samples, rate = sf.read(path, dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
-    if rate != detector.sample_rate:
-        mono = soxr.resample(mono, rate, detector.sample_rate)
+    events: list[Event] = []
     detector.reset()
-    events = detector.process(np.ascontiguousarray(mono, np.float32)) + detector.flush()
-    return events, len(mono) / detector.sample_rate
+    with SoundFile(path, sample_rate=detector.sample_rate) as source:
+        stats = Engine(source, detector, events.append).run()
+    return events, stats.seconds
 
 
 def find(audio: Path, labels: Path) -> list[tuple[Path, Path]]:
     """Pair recordings with their label files."""
     pairs = []
     for path in sorted(audio.iterdir()):
-        if path.suffix.lower() not in (".flac", ".wav", ".ogg", ".mp3"):
+        if path.suffix.lower() not in RECORDINGS:
             continue
         found = [p for p in (labels / f"{path.stem}.tsv", labels / f"{path.stem}.txt") if p.exists()]
         if found:
@@ -109,18 +108,18 @@ def score(tracks: Sequence[Track], labels: Sequence[str]) -> dict[str, Any]:
     biases: dict[str, list[float]] = defaultdict(list)
     for track in tracks:
         for label in labels:
-            truth = [x.time for x in track.truth if x.label == label]
+            truth = [x for x in track.truth if x.label == label]
             events = [e for e in track.events if e.label == label]
             for window in WINDOWS:
-                counted, pairs = match(truth, [e.time for e in events], window)
+                counted, pairs = count(truth, [e.time for e in events], window)
                 counts[label, window] += counted
-                if window == WINDOWS[0]:
+                if window == WINDOW:
                     if label in REPORTED:
                         by_track[track.name] += counted
-                    for r, e in pairs:
+                    for time, e in pairs:
                         event = events[e]
-                        delays[label].append(event.reported / event.sample_rate - truth[r])
-                        biases[label].append(event.time - truth[r])
+                        delays[label].append(event.reported / event.sample_rate - time)
+                        biases[label].append(event.time - time)
     result: dict[str, Any] = {"labels": {}, "tracks": {k: round(c.f, 4) for k, c in by_track.items()}}
     for name in (*labels, "all"):
         members = [x for x in labels if x in REPORTED] if name == "all" else [name]
@@ -209,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json:
             args.json.parent.mkdir(parents=True, exist_ok=True)
             args.json.write_text(json.dumps(_known(result), indent=1) + "\n", encoding="utf-8")
-    except (OSError, ValueError, sf.LibsndfileError) as error:
+    except (DanceError, OSError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -35,7 +35,7 @@ from models import DrumNet
 from training.calibrate import count, picked
 from training.export import PARITY, export, parity
 from training.score import Count
-from training.train import DrumTask, load_task
+from training.task import DrumTask, load_task
 from training.tuning import Clip, Tuning, activations, cut, read_clip, tune
 
 WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "released" / "dance.ckpt"
@@ -240,18 +240,19 @@ def finetune(args: argparse.Namespace) -> str | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
+    """Run the command line; return the exit code: 1 if nothing was gained, 2 if something is wrong."""
     args = parser().parse_args(argv)
     try:
-        failed = finetune(args)
+        futile = finetune(args)
     except (OSError, ValueError, sf.SoundFileError) as error:
-        failed = str(error)
+        print(f"finetune: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("finetune: stopped; nothing was written", file=sys.stderr)
         return 130
-    if failed:
-        print(f"finetune: {failed}", file=sys.stderr)
-        return 2
+    if futile:
+        print(f"finetune: {futile}", file=sys.stderr)
+        return 1
     return 0
 
 
