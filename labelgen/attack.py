@@ -54,6 +54,7 @@ BANDS = {
 }
 """Where kicks, snares and hats are heard best."""
 SHARP = 0.004
+AUDIBLE = 6.0  # dB by which a band rises at an attack
 RANGE = 30.0  # dB below the loud moments of a band where listening ends
 LOUD = 99.0  # percentile of the levels that counts as loud
 BY_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
@@ -192,14 +193,14 @@ def strongest(rise: F32, time: float, reach: float) -> tuple[float, float]:
     return (first + at) * FRAME, float(part[at])
 
 
-def attack_at(rises: Rises, time: float, bands: tuple[str, ...], reach: float = 0.02, least: float = 6.0) -> float:
+def attack_at(rises: Rises, time: float, bands: tuple[str, ...], reach: float = 0.02) -> float:
     """Return the audible attack near `time`: the first band named in `bands` that rises there decides.
 
     Low tones take a period to be measured, so a kick's click tells its attack better than its tone.
     """
     for name in bands:
         at, rise = strongest(rises.rise[name], time, reach)
-        if rise >= least:
+        if rise >= AUDIBLE:
             return strongest(rises.edge[name], at + SHARP, 2 * SHARP)[0]
     return time
 

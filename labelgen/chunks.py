@@ -8,8 +8,8 @@ so what it does not name does not exist and is made again. ``data/README.md`` is
 
 Contents
 --------
-Label, Chunk, ChunkWriter, Manifest, BusyError, chunk_name, digest, of_source, read_labels, layered, write_labels,
-whole, remove_stale
+MANIFEST, DOUBTED, LAYERED, Label, Chunk, ChunkWriter, Manifest, BusyError, as_chunk, chunk_name, digest, of_source,
+read_labels, layered, write_labels, whole, remove_stale
 """
 
 import fcntl
@@ -192,7 +192,10 @@ def read_labels(path: Path) -> list[Label]:
 
 
 def layered(labels: Sequence[Label]) -> list[Label]:
-    """Return labels with those of one drum within `LAYERED` seconds of its last hit made one, the more prominent."""
+    """Return labels with those of one drum within `LAYERED` seconds of its last hit made one.
+
+    It has the time of the first, and the velocity of the most prominent, or of the hardest if nobody measured.
+    """
     hits: list[Label] = []
     last: dict[str, int] = {}
     for label in sorted(labels):
@@ -200,7 +203,7 @@ def layered(labels: Sequence[Label]) -> list[Label]:
         if place is None or label.time - hits[place].time > LAYERED:
             last[label.label] = len(hits)
             hits.append(label)
-        elif label.prominence > hits[place].prominence:
+        elif (label.prominence, label.velocity) > (hits[place].prominence, hits[place].velocity):
             hits[place] = label._replace(time=hits[place].time)
     return hits
 
@@ -327,10 +330,6 @@ class Manifest:
             else:
                 reasons.pop(row["unit"], None)
         return reasons
-
-    def units(self) -> set[str]:
-        """Return the units of work that need not be done again."""
-        return {row["unit"] for row in self.rows()}
 
     def digests(self, refused: bool = True) -> npt.NDArray[np.uint64]:
         """Return the `digest` of each unit that need not be done again, alone and `of_source`, sorted: 16 bytes a unit.

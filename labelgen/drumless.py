@@ -5,7 +5,6 @@ manifest (CSV with ``path kind source licence split``) chooses and names it.
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ import soundfile as sf
 import soxr
 
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
-from labelgen.work import add_work_options, positive, run_command, sample_rate
+from labelgen.material import read_rows
+from labelgen.work import add_work_options, chunk_seconds, run_command, sample_rate
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     add("manifest", type=Path, help="CSV with the columns path, source, licence, split")
     add("--split", help="use only recordings of this split")
     add("--out", type=Path, default=Path("data/chunks/drumless"), help="folder of the set (%(default)s)")
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--seconds", type=chunk_seconds, default=30.0, help="longest chunk (default: %(default)s)")
     add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
     add_work_options(result)
     return result
@@ -76,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        with args.manifest.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.DictReader(file) if args.split in (None, row["split"])]
+        rows = [row for _, row in read_rows(args.manifest, ("path", "source", "licence", "split"))]
         folder = args.manifest.absolute().parent
         jobs = [
             (
@@ -94,12 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 ),
             )
             for row in rows
+            if args.split in (None, row["split"])
         ]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
-        return 2
-    except KeyError as error:
-        print(f"labelgen: {args.manifest}: the manifest lacks the column {error}", file=sys.stderr)
         return 2
     if not jobs:
         print(f"labelgen: {args.manifest} names no recordings of the split {args.split!r}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 Contents
 --------
-RECORDINGS, MUSIC, find_files, regular_file
+RECORDINGS, MUSIC, find_files, regular_file, printable
 """
 
 import os
@@ -93,3 +93,9 @@ def regular_file(path: Path, largest: int) -> int:
     if status.st_size > largest:
         raise ValueError(f"{status.st_size / 1e6:.1f} MB; at most {largest / 1e6:g} MB are read")
     return status.st_size
+
+
+def printable(text: str) -> str:
+    """Return `text` fit for one line of any terminal or page: file names may hold anything."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -94,14 +94,11 @@ class Kicks:
         Whether there is a kick.
     level : float array
         dB in the lowest band.
-    spread : float
-        Seconds that kicks lie off the grid, median.
     """
 
     beats: F64
     present: npt.NDArray[np.bool_]
     level: F64
-    spread: float
 
     def runs(self) -> list[tuple[int, int]]:
         """Return first and last beat (exclusive) of the runs of at least `RUN` kicks."""
@@ -154,8 +151,7 @@ def kicks_on(grid: Grid, rises: Rises, seconds: float) -> Kicks:
     heard = rise >= KICK_RISE
     loud = np.percentile(level[heard], 75) if heard.any() else 0.0
     present = heard & (level >= loud - KICK_LEVEL)
-    spread = float(np.median(np.abs(times - beats)[present])) if present.any() else REACH
-    return Kicks(np.where(present, times, beats), present, level, spread)
+    return Kicks(np.where(present, times, beats), present, level)
 
 
 def best_grid(rises: Rises, tempo: tuple[float, float] = TEMPO) -> tuple[Grid, Kicks] | None:

@@ -4,7 +4,7 @@ Audio is mono float32 at the kit's sample rate; velocities are 0..1.
 
 Contents
 --------
-VOICE, LEVEL_DB, voice_of, one_shot, KitLibrary, Kit
+Hit, Maker, VOICE, LEVEL_DB, voice_of, attack_of, one_shot, Kit, KitLibrary
 """
 
 import os
@@ -43,7 +43,7 @@ VOICE: dict[int, str] = {
 }
 """Kind of one-shot for each General MIDI drum note; others are ``perc``."""
 
-FALLBACK = {"hat_pedal": "hat_closed", "hat_open": "crash", "cymbal": "crash", "clap": "snare", "rim": "perc"}
+FALLBACK = {"hat_pedal": "hat_closed", "hat_open": "hat_closed", "cymbal": "crash", "clap": "snare", "rim": "perc"}
 LEVEL_DB = {  # usual peak levels in a drum mix, relative to the kick
     "kick": 0.0,
     "snare": -1.0,
@@ -80,12 +80,21 @@ def voice_of(note: int) -> str:
     return VOICE.get(note, "perc")
 
 
-@lru_cache(maxsize=4096)
-def one_shot(path: Path, sample_rate: int) -> Audio:
-    """Read a one-shot as mono of peak 1, cut to its attack: label times must be audible times.
+def attack_of(sound: Audio, sample_rate: int) -> int:
+    """Return the sample half a millisecond before the attack of a sound that is not silent.
 
     A hi-hat's foot is heard before the cymbals meet: what is faint for long is no attack.
     """
+    peak = np.abs(sound).max()
+    start, loud = (int(np.argmax(np.abs(sound) > share * peak)) for share in (FAINT, LOUD))
+    if loud - start > FAINT_SECONDS * sample_rate:
+        start = loud
+    return max(0, start - int(0.0005 * sample_rate))
+
+
+@lru_cache(maxsize=4096)
+def one_shot(path: Path, sample_rate: int) -> Audio:
+    """Read a one-shot as mono of peak 1, cut to its attack: label times must be audible times."""
     audio, rate = sf.read(os.fsencode(path), dtype="float32", always_2d=True)  # names of old packs are in any encoding
     mono = audio.mean(axis=1)
     if rate != sample_rate:
@@ -93,10 +102,7 @@ def one_shot(path: Path, sample_rate: int) -> Audio:
     peak = np.abs(mono).max(initial=0.0)
     if peak == 0:
         raise ValueError(f"{path}: silent one-shot")
-    start, loud = (int(np.argmax(np.abs(mono) > share * peak)) for share in (FAINT, LOUD))
-    if loud - start > FAINT_SECONDS * sample_rate:
-        start = loud
-    return np.ascontiguousarray(mono[max(0, start - int(0.0005 * sample_rate)) :] / peak)
+    return np.ascontiguousarray(mono[attack_of(mono, sample_rate) :] / peak)
 
 
 def _weights(counts: list[int]) -> npt.NDArray[np.float64]:
@@ -126,6 +132,10 @@ class Kit:
     licences : frozenset of str
     hardness : float
         Exponent from velocity to amplitude.
+    dull : float
+        Share of the softest hits that is low-passed.
+    choke_seconds : float
+        In which an open hat fades once it is closed.
     """
 
     sample_rate: int

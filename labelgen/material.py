@@ -6,10 +6,11 @@ is known to have another class than a manifest says is read as what it is, or le
 
 Contents
 --------
-Item, MISTAKEN, read_manifest
+Item, MISTAKEN, read_manifest, read_rows
 """
 
 import csv
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +62,26 @@ def _class_of(source: str, name: str, given: str) -> str:
     return next((cls for s, n, cls in MISTAKEN if fnmatchcase(source, s) and fnmatchcase(name, n)), given)
 
 
+def read_rows(path: Path, needed: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the rows of a CSV, each after its place, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a column or a cell of those `needed` is missing, with its line.
+    """
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as table:
+        rows = csv.DictReader(table)
+        missing = set(needed) - set(rows.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path}: the manifest lacks the columns {', '.join(sorted(missing))}")
+        for row in rows:
+            place = f"{path}: line {rows.line_num}"
+            if short := [name for name in needed if row[name] is None]:
+                raise ValueError(f"{place} ends before the columns {', '.join(short)}")
+            yield place, row
+
+
 def read_manifest(path: Path, split: str | None = None) -> list[Item]:
     """Read the manifest at `path`; `split` keeps only rows of that split.
 
@@ -69,20 +90,11 @@ def read_manifest(path: Path, split: str | None = None) -> list[Item]:
     ValueError
         If a column or a cell is missing, or a class is none, with its line.
     """
-    needed = ("path", "class", "source", "licence")
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as table:
-        rows = csv.DictReader(table)
-        missing = set(needed) - set(rows.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: the manifest lacks the columns {', '.join(sorted(missing))}")
-        items = []
-        for row in rows:
-            place = f"{path}: line {rows.line_num}"
-            if short := [name for name in needed if row[name] is None]:
-                raise ValueError(f"{place} ends before the columns {', '.join(short)}")
-            file = path.parent / row["path"]
-            if cls := _class_of(row["source"], file.name, row["class"]):
-                if cls not in ONE_SHOT and not cls.startswith("midi") and file.suffix != ".mid":
-                    raise ValueError(f"{place}: no class of a one-shot: {cls!r}; there are {', '.join(ONE_SHOT)}")
-                items.append(Item(file, cls, row["source"], row["licence"], row.get("split") or ""))
+    items = []
+    for place, row in read_rows(path, ("path", "class", "source", "licence")):
+        file = path.parent / row["path"]
+        if cls := _class_of(row["source"], file.name, row["class"]):
+            if cls not in ONE_SHOT and not cls.startswith("midi") and file.suffix != ".mid":
+                raise ValueError(f"{place}: no class of a one-shot: {cls!r}; there are {', '.join(ONE_SHOT)}")
+            items.append(Item(file, cls, row["source"], row["licence"], row.get("split") or ""))
     return [item for item in items if split in (None, item.split)]

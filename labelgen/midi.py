@@ -1,21 +1,19 @@
 """Labelled chunks from MIDI files: songs with drums on channel 10, rendered with many kits and soundfonts.
 
 Accompaniment goes through FluidSynth; drums through kits of one-shots, or through the soundfont's own
-kits. Labels are the notes. With ``--drumless`` songs without drums become chunks without labels. A unit
-of work is one song in one variant (``--variants``); the seed and the song's path decide all of its choices.
+kits. Labels are the notes, at the attacks of their sounds. With ``--drumless`` songs without drums become chunks
+without labels. A unit of work is one song in one variant (``--variants``); the seed and the song's path decide all of
+its choices.
 """
 
 import argparse
 import os
 import sys
-import warnings
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
-import mido
 import numpy as np
 import pretty_midi
 
@@ -25,24 +23,18 @@ from labelgen.arrange import add_percussion, arrange
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.drum_machine import make_machine
 from labelgen.effects import backing_bus, drum_bus, mix
-from labelgen.files import find_files, regular_file
+from labelgen.files import find_files
 from labelgen.guitars import play
 from labelgen.kits import Hit, KitLibrary, Maker, voice_of
 from labelgen.material import Item, read_manifest
+from labelgen.midi_files import SHORTEST, check_tempo, performance, read_midi
 from labelgen.pools import WorkError
 from labelgen.prominence import prominence
 from labelgen.synth import Audio, SoundFont
-from labelgen.work import add_work_options, positive, run_command, sample_rate, seed
+from labelgen.work import add_work_options, chance, chunk_seconds, positive, run_command, sample_rate, seed
 
-ROLAND_TD = {22: 42, 26: 46, 58: 43}
-"""Rims of a Roland TD kit (Groove MIDI Dataset) as General MIDI notes."""
 MADE = 0.7  # of the songs that gain percussion have it made by rule, the others from one-shots if there are any
-SHORTEST = 1.0  # seconds: below this there is nothing to learn from
-# What no song exceeds; the first bounds the time and memory that reading a hostile file can take.
-LARGEST = 1_000_000  # bytes; songs have up to 0.2 million
-MOST_NOTES = 100_000
-LONGEST = 3 * 3600.0  # seconds
-DENSEST = 50.0  # drum hits a second, on average
+LAST = 0.02  # seconds before the end of a chunk in which no hit begins
 DRUM_PROGRAMS = frozenset((47, 113, 115, 116, 117, 118, 119, 127))
 """General MIDI's drums among its melodic instruments, from timpani to gunshot: no part of a song without drums."""
 SUFFIXES = (".mid", ".midi", ".kar")
@@ -145,16 +137,18 @@ class Renderer:
         chunks = []
         for number, start in enumerate(starts):
             seconds = min(options.seconds, end - start)
-            inside = [h._replace(time=h.time - start) for h in hits if 0 <= h.time - start < seconds - 0.02]
+            inside = [h._replace(time=h.time - start) for h in hits if 0 <= h.time - start < seconds - LAST]
             if kit:
                 inside = [h for h in inside if kit.plays(h.note)]
                 tracks = kit.render(inside, seconds, rng)
                 heard = prominence(tracks, inside, options.sample_rate)
             else:
                 assert drum_font is not None and preset is not None
-                inside = [h for h in inside if drum_font.plays(h.note, preset)]
-                tracks = {"all": drum_font.render([as_instrument(inside)], 0.0, seconds, preset)}
-                heard = prominence(by_voice(drum_font, inside, seconds, preset), inside, options.sample_rate)
+                times = [drum_font.heard_at(h, preset) for h in inside]
+                struck = [(h, t) for h, t in zip(inside, times, strict=True) if t is not None and t < seconds - LAST]
+                played, inside = [h for h, _ in struck], [h._replace(time=t) for h, t in struck]
+                tracks = {"all": drum_font.render([as_instrument(played)], 0.0, seconds, preset)}
+                heard = prominence(by_voice(drum_font, played, seconds, preset), inside, options.sample_rate)
             if not inside:
                 continue
             drums = drum_bus(tracks, options.sample_rate, rng)
@@ -249,80 +243,6 @@ class Renderer:
         return [float(start) for start in starts]
 
 
-def read_midi(path: Path) -> pretty_midi.PrettyMIDI:
-    """Read a MIDI file; raise ValueError with the reason if it is none, or no song's."""
-    regular_file(path, LARGEST)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # files with tempo events outside track 0 read well enough
-            raw = mido.MidiFile(path)
-            notes = sum(message.type == "note_on" and message.velocity > 0 for track in raw.tracks for message in track)
-            if notes <= MOST_NOTES:
-                for track in raw.tracks:
-                    _lengthen(track)
-                return pretty_midi.PrettyMIDI(mido_object=raw)
-    except OSError as error:
-        if error.errno:
-            raise
-        raise ValueError(f"not a readable MIDI file ({error or 'it ends too early'})") from None
-    except Exception as error:  # the parser raises whatever the bytes provoke
-        raise ValueError(f"not a readable MIDI file ({type(error).__name__}: {error})") from None
-    raise ValueError(f"{notes} notes; at most {MOST_NOTES} are read")
-
-
-def _lengthen(track: mido.MidiTrack) -> None:
-    """Give notes an end after their beginning, if only by a tick: pretty_midi would drop those without."""
-    tick = 0
-    sounding: dict[tuple[int, int], set[int]] = {}  # the ticks in which they began
-    brief: dict[tuple[int, int, int], tuple[mido.Message, mido.Message | None]] = {}  # the end, and what follows it
-    for message, following in zip_longest(track, track[1:]):
-        tick += message.time
-        if message.type not in ("note_on", "note_off"):
-            continue
-        began = sounding.setdefault((message.channel, message.note), set())
-        if message.type == "note_on" and message.velocity:
-            began.add(tick)
-            brief.pop((message.channel, message.note, tick), None)  # struck twice at once is struck once
-        elif began == {tick}:
-            brief[message.channel, message.note, tick] = message, following
-            began.clear()
-        else:  # ends what began earlier
-            began &= {tick}
-    for end, following in brief.values():
-        end.time += 1
-        if following is not None:
-            following.time -= 1  # times are those since the message before
-    last = len(track) - (bool(track) and track[-1].type == "end_of_track")
-    track[last:last] = [
-        mido.Message("note_off", channel=channel, note=note, time=1)  # as drum machines do without
-        for (channel, note), began in sounding.items()
-        if began
-    ]
-
-
-def check_tempo(hits: Sequence[Hit], end: float) -> None:
-    """Raise ValueError if drums at these times, in a song that ends at `end`, cannot be music."""
-    if end > LONGEST:
-        raise ValueError(f"it lasts {end / 3600:.1f} hours, at most {LONGEST / 3600:g} are read: is the tempo right?")
-    pace = len(hits) / max(SHORTEST, hits[-1].time - hits[0].time) if hits else 0.0
-    if pace > DENSEST:
-        raise ValueError(f"{pace:.0f} drum hits a second: is the tempo right?")
-
-
-def performance(midi: pretty_midi.PrettyMIDI, known: Collection[int | str] = ()) -> list[Hit]:
-    """Return the notes of all drum tracks, by time.
-
-    Files that hold nothing but drums and use a Roland pad's rims are read with that pad's note numbers, but for notes
-    whose meaning is `known`.
-    """
-    drums = [i for i in midi.instruments if i.is_drum and i.notes]
-    notes = [n for i in drums for n in i.notes if n.velocity > 0]
-    alone = len(drums) == sum(bool(i.notes) for i in midi.instruments)
-    table = ROLAND_TD if alone and any(n.pitch in (22, 26) for n in notes) else {}
-    table = {rim: note for rim, note in table.items() if rim not in known}
-    return sorted(Hit(n.start, table.get(n.pitch, n.pitch), n.velocity / 127) for n in notes)
-
-
 def as_instrument(hits: Iterable[Hit]) -> pretty_midi.Instrument:
     """Return hits as a drum track, for a soundfont to play."""
     track = pretty_midi.Instrument(0, is_drum=True)
@@ -405,20 +325,20 @@ def parser() -> argparse.ArgumentParser:
     add("--soundfonts", type=Path, default=Path("soundfonts"), help="folder with SF2/SF3 files (%(default)s)")
     add("--oneshots", type=Path, metavar="CSV", help="manifest of one-shots to draw drum kits from")
     add("--split", help="use only one-shots, and MIDI files named in the manifest, of this split")
-    add("--soundfont-drums", type=float, default=0.15, metavar="P", help="share of songs whose drums come "
+    add("--soundfont-drums", type=chance, default=0.15, metavar="P", help="share of songs whose drums come "
         "from the soundfont although there are one-shots (default: %(default)s)")  # fmt: skip
     add("--as-played", action="store_true", help="keep the drummer's arrangement; otherwise some songs lose their "
         "hats, get a kick under the snare and so on (labelgen/arrange.py)")  # fmt: skip
     add("--drumless", action="store_true", help="render songs without drums too, as music in which nothing is hit, "
         "with the noise of picks and driven amplifiers (labelgen/solos.py makes such songs)")  # fmt: skip
-    add("--percussion", type=float, default=0.0, metavar="P", help="share of songs that gain side-sticks, shakers or "
+    add("--percussion", type=chance, default=0.0, metavar="P", help="share of songs that gain side-sticks, shakers or "
         "tambourines, which are no drum that is reported, some made by rule (default: %(default)s)")  # fmt: skip
-    add("--machines", type=float, default=0.0, metavar="P", help="share of kits that are drum machines made by rule "
+    add("--machines", type=chance, default=0.0, metavar="P", help="share of kits that are drum machines made by rule "
         "(default: %(default)s)")  # fmt: skip
-    add("--acoustic", type=float, default=0.0, metavar="P", help="share of the other kits that are acoustic and made "
+    add("--acoustic", type=chance, default=0.0, metavar="P", help="share of the other kits that are acoustic and made "
         "by rule (default: %(default)s)")  # fmt: skip
     add("--variants", type=positive(int), default=1, help="renderings of each song (default: %(default)s)")
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--seconds", type=chunk_seconds, default=30.0, help="longest chunk (default: %(default)s)")
     add("--chunks", type=positive(int), default=4, help="most chunks for a song and variant (default: %(default)s)")
     add("--stems", action="store_true", help="keep drums and backing beside the mix, for remixing in training")
     add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")

@@ -364,8 +364,9 @@ def _length(samples: F32, times: F64) -> float:
     return float(np.median(lengths)) if lengths else 0.0
 
 
-def _breadth(samples: F32, times: F64, size: int = 2048) -> float:
+def _breadth(samples: F32, times: F64) -> float:
     """Return the median over hits of the bandwidth that their power above 200 Hz fills, in hertz: small for tones."""
+    size = 2048
     padded = np.pad(samples, (0, 2 * size))
     starts = ((times + 0.01) * RATE).astype(int)  # the click of the attack is over
     if not len(starts):
@@ -576,7 +577,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
     if args.list:
-        table = list_instruments(songs, classifier, 60 * args.longest)
+        try:
+            table = list_instruments(songs, classifier, 60 * args.longest)
+        except KeyboardInterrupt:
+            return 130
         sys.stdout.buffer.write(table.encode("utf-8", "surrogateescape"))
         sys.stdout.flush()
         return 0

@@ -15,14 +15,11 @@ import numpy.typing as npt
 from scipy.signal import butter, oaconvolve, sosfilt
 
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
+from labelgen.drum_machine import between
 from labelgen.work import add_work_options, positive, run_command, sample_rate, seed
 
 Audio = npt.NDArray[np.float64]
 Random = np.random.Generator
-
-
-def _log(rng: Random, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _band(audio: Audio, rate: int, low: float | None, high: float | None, order: int = 2) -> Audio:
@@ -50,10 +47,10 @@ def _level(audio: Audio, db: float) -> Audio:
 def crackle(count: int, rate: int, rng: Random) -> Audio:
     """Return an old record without music: pops, dust, rumble that comes again with each turn."""
     pops = _band(
-        _events(count, rate, _log(rng, 0.5, 30), 6, rng), rate, _log(rng, 200, 2000), _log(rng, 4000, 16000), 1
+        _events(count, rate, between(rng, 0.5, 30), 6, rng), rate, between(rng, 200, 2000), between(rng, 4000, 16000), 1
     )
-    dust = _band(_events(count, rate, _log(rng, 30, 800), 4, rng), rate, 1500, None, 1)
-    rumble = _band(rng.normal(0, 1, count), rate, 15, _log(rng, 50, 150))
+    dust = _band(_events(count, rate, between(rng, 30, 800), 4, rng), rate, 1500, None, 1)
+    rumble = _band(rng.normal(0, 1, count), rate, 15, between(rng, 50, 150))
     turn = rng.choice([33.33, 45.0, 78.0]) / 60
     rumble *= 1 + rng.uniform(0, 0.8) * np.sin(2 * np.pi * turn * np.arange(count) / rate)
     return _level(pops, 0) + _level(dust, rng.uniform(-35, -8)) + _level(rumble, rng.uniform(-45, -12))
@@ -62,9 +59,8 @@ def crackle(count: int, rate: int, rng: Random) -> Audio:
 def hiss(count: int, rate: int, rng: Random) -> Audio:
     """Return a tape without music, or fans: noise of one colour, hardly changing."""
     noise = rng.normal(0, 1, count)
-    coloured = (
-        _band(noise, rate, None, _log(rng, 300, 12000), 1) if rng.random() < 0.6 else _band(noise, rate, 1500, None, 1)
-    )
+    low, high = (None, between(rng, 300, 12000)) if rng.random() < 0.6 else (1500, None)
+    coloured = _band(noise, rate, low, high, 1)
     slow = np.interp(np.arange(count), np.linspace(0, count, 24), rng.normal(0, rng.uniform(0, 2), 24))
     return coloured * 10 ** (slow / 20)
 
@@ -88,35 +84,35 @@ def _bursts(audio: Audio, rate: int, seconds: float, low: float, high: float, rn
 
 def typing(count: int, rate: int, rng: Random) -> Audio:
     """Return somebody typing: down and up of keys in words and pauses."""
-    events, now, pace = np.zeros(count), rng.uniform(0, 1), _log(rng, 0.08, 0.25)
+    events, now, pace = np.zeros(count), rng.uniform(0, 1), between(rng, 0.08, 0.25)
     while now < count / rate - 0.2:
         force = 10 ** (rng.normal(0, 3) / 20)
         for moment, share in ((now, 1.0), (now + rng.uniform(0.05, 0.12), rng.uniform(0.2, 0.8))):
             events[min(count - 1, int(moment * rate))] += force * share
         now += pace * rng.lognormal(0, 0.4) + (rng.exponential(0.8) if rng.random() < 0.12 else 0)
-    low = _log(rng, 300, 2500)
-    return _bursts(events, rate, _log(rng, 0.001, 0.006), low, low * rng.uniform(2, 5), rng)
+    low = between(rng, 300, 2500)
+    return _bursts(events, rate, between(rng, 0.001, 0.006), low, low * rng.uniform(2, 5), rng)
 
 
 def rain(count: int, rate: int, rng: Random) -> Audio:
     """Return drops on something, and the far ones as noise."""
-    drops = _bursts(_events(count, rate, _log(rng, 15, 300), 5, rng), rate, 0.002, 1000, 9000, rng)
+    drops = _bursts(_events(count, rate, between(rng, 15, 300), 5, rng), rate, 0.002, 1000, 9000, rng)
     return _level(drops, 0) + _level(_band(rng.normal(0, 1, count), rate, 800, None, 1), rng.uniform(-30, -6))
 
 
 def applause(count: int, rate: int, rng: Random) -> Audio:
     """Return many people clapping, too many to tell one from another."""
     audio = np.zeros(count)
-    for low in _log(rng, 500, 1200) * rng.uniform(0.7, 1.6, 3):
-        hands = _events(count, rate, _log(rng, 60, 400), 5, rng)
-        audio += _level(_bursts(hands, rate, _log(rng, 0.003, 0.012), low, 3 * low, rng), rng.uniform(-6, 0))
+    for low in between(rng, 500, 1200) * rng.uniform(0.7, 1.6, 3):
+        hands = _events(count, rate, between(rng, 60, 400), 5, rng)
+        audio += _level(_bursts(hands, rate, between(rng, 0.003, 0.012), low, 3 * low, rng), rng.uniform(-6, 0))
     return audio
 
 
 def wind(count: int, rate: int, rng: Random) -> Audio:
     """Return gusts over a microphone."""
     gusts = np.interp(np.arange(count), np.linspace(0, count, 40), rng.normal(0, rng.uniform(3, 10), 40))
-    return _band(rng.normal(0, 1, count), rate, 20, _log(rng, 80, 600)) * 10 ** (gusts / 20)
+    return _band(rng.normal(0, 1, count), rate, 20, between(rng, 80, 600)) * 10 ** (gusts / 20)
 
 
 KINDS: dict[str, Callable[[int, int, Random], Audio]] = {

@@ -31,6 +31,7 @@ import soundfile as sf
 from labelgen.chunks import digest, whole
 from labelgen.kits import one_shot
 from labelgen.material import Item, read_manifest
+from labelgen.work import chance
 
 PAIRS: dict[tuple[str, str], str] = {
     **dict.fromkeys(
@@ -38,7 +39,7 @@ PAIRS: dict[tuple[str, str], str] = {
         "kick",
     ),
     **dict.fromkeys([("snare", "drum"), ("snare", "rim"), ("rim", "shot")], "snare"),
-    **dict.fromkeys([("hand", "clap"), ("finger", "snap"), ("clap", "snare")], "clap"),
+    **dict.fromkeys([("hand", "clap"), ("clap", "snare")], "clap"),
     **dict.fromkeys([("side", "stick"), ("cross", "stick"), ("rim", "click"), ("stick", "click")], "rim"),
     **dict.fromkeys(
         [("closed", "hat"), ("closed", "hihat"), ("closed", "hh"), ("hat", "closed"), ("hihat", "closed"),
@@ -60,6 +61,7 @@ PAIRS: dict[tuple[str, str], str] = {
     **dict.fromkeys([("floor", "tom"), ("rack", "tom"), ("low", "tom"), ("mid", "tom"), ("hi", "tom")], "tom"),
     ("ride", "bell"): "ride",
     ("cow", "bell"): "perc",
+    ("finger", "snap"): "perc",
     ("wood", "block"): "perc",
     ("ride", "crash"): "ride",
     ("crash", "ride"): "ride",
@@ -69,7 +71,7 @@ PAIRS: dict[tuple[str, str], str] = {
 WORDS: dict[str, str] = {
     **dict.fromkeys(["kick", "kik", "kck", "bd", "bassdrum", "kd", "kickdrum", "kdrum"], "kick"),
     **dict.fromkeys(["snare", "snr", "sd", "sn", "snaredrum", "rimshot", "caixa"], "snare"),
-    **dict.fromkeys(["clap", "clp", "cp", "handclap", "snap"], "clap"),
+    **dict.fromkeys(["clap", "clp", "cp", "handclap"], "clap"),
     **dict.fromkeys(["closedhat", "hihatclosed", "chh", "hhc", "hatc", "closedhh", "clhat", "hc", "ch"], "hat_closed"),
     **dict.fromkeys(["openhat", "hihatopen", "ohh", "hho", "hato", "openhh", "ophat", "ho", "oh"], "hat_open"),
     **dict.fromkeys(["pedalhat", "hihatpedal", "phh", "hhp", "hhf", "hf"], "hat_pedal"),
@@ -82,7 +84,8 @@ WORDS: dict[str, str] = {
     **dict.fromkeys(
         ["perc", "percussion", "shaker", "shake", "tambourine", "tamb", "cowbell", "conga", "bongo", "clave", "claves",
          "woodblock", "triangle", "maraca", "maracas", "cabasa", "guiro", "agogo", "timbale", "timbales", "djembe",
-         "tabla", "cajon", "block", "bell", "vibraslap", "whistle", "cuica", "surdo", "stick", "sticks", "cb", "ma"],
+         "tabla", "cajon", "block", "bell", "vibraslap", "whistle", "cuica", "surdo", "snap", "stick", "sticks", "cb",
+         "ma"],
         "perc",
     ),
 }  # fmt: skip
@@ -229,7 +232,7 @@ def parser() -> argparse.ArgumentParser:
     add("folder", type=Path, help="folder of sample packs, one folder each")
     add("--out", type=Path, default=Path("packs.csv"), help="manifest to write (default: %(default)s)")
     add("--licence", default="", help="terms of these packs, written to every line")
-    add("--test", type=float, default=0.15, metavar="SHARE", help="of the packs (default: %(default)s)")
+    add("--test", type=chance, default=0.15, metavar="SHARE", help="of the packs (default: %(default)s)")
     add("--longest", type=float, default=LONGEST, metavar="SECONDS", help="of a one-shot (default: %(default)s)")
     add("--apart", nargs="*", type=Path, default=[], metavar="CSV", help="leave out what these manifests hold already")
     return result
@@ -256,6 +259,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     for cls, count in Counter(sample.cls for sample in known).most_common():
         print(f"{cls:12}{count:6}")
     print(f"{args.out}: {len(known)} one-shots of {len({s.pack for s in known})} packs, "

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
 Audio = npt.NDArray[np.float32]
-SIDE_STICK, TAMBOURINE, MARACAS, SHAKER = 37, 54, 70, 82
+TAMBOURINE, MARACAS, SHAKER = 54, 70, 82
 CLAVES, WOOD_BLOCKS = 75, (76, 77)
 VARIATIONS = 4  # hits of one instrument to choose from: no two are alike
 

@@ -5,7 +5,7 @@ down with it or never ends, and say so in one line.
 
 Contents
 --------
-Pool, Outcome, WorkError, Processes, Cluster
+Pool, Outcome, WorkError, Processes, Cluster, attempt
 """
 
 import errno

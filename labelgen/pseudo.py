@@ -310,6 +310,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SpecError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
     return run_command(args, _label, find_songs(args.inputs), _setup, (options,), total)
 
 

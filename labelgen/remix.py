@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from labelgen.chunks import Chunk, ChunkWriter, Manifest, read_labels
+from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
 from labelgen.effects import mix
 from labelgen.work import add_work_options, run_command, seed
 
@@ -36,12 +36,13 @@ def remix(pair: Pair) -> list[Chunk]:
     backing, other = sf.read(pair.folders[1] / f"{pair.backing.name}.backing.flac", dtype="float32")
     if rate != other:
         raise ValueError(f"the sets have {rate} and {other} samples a second")
-    rng = np.random.default_rng(pair.seed)
+    rng = np.random.default_rng([pair.seed, digest(pair.drums.name)])
     backing = np.resize(np.roll(backing, -int(rng.integers(len(backing)))), len(drums))
     both, balance = mix(drums, backing, rate, rng)
     labels = read_labels(pair.folders[0] / f"{pair.drums.name}.tsv")
     ChunkWriter(pair.out, rate).write(pair.drums.name, {"": both}, labels)
-    licence = "; ".join(sorted({pair.drums.licence, pair.backing.licence} - {""}))
+    terms = f"{pair.drums.licence}; {pair.backing.licence}".split("; ")
+    licence = "; ".join(sorted({*terms} - {""}))
     details = {**pair.drums.details, "backing": pair.backing.song, "balance_db": round(balance, 2)}
     return [
         replace(
@@ -93,10 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = np.random.default_rng(args.seed).permutation(max(len(drums), len(backings)))
     folders = (args.drums.absolute(), args.backing.absolute())
     jobs = [
-        (
-            chunk.name,
-            Pair(chunk, backings[order[i] % len(backings)], folders, args.out.absolute(), args.seed + i),
-        )
+        (chunk.name, Pair(chunk, backings[order[i] % len(backings)], folders, args.out.absolute(), args.seed))
         for i, chunk in enumerate(drums)
     ]
     return run_command(args, remix, jobs)

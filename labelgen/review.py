@@ -28,6 +28,7 @@ from dance.features import log_mel, mel_filters
 from dance.labels import LABELS, OTHER
 from dance.spec import FeatureSpec
 from labelgen.chunks import Chunk, Label, Manifest, as_chunk, read_labels, whole
+from labelgen.files import printable
 
 Audio = npt.NDArray[np.float32]
 
@@ -128,10 +129,10 @@ def picture(path: Path, chunk: Chunk, audio: Audio, labels: Sequence[Label], rat
     about = (
         f"{chunk.method}, confidence {chunk.confidence:.2f}",
         f"{seconds:.1f} s, {len(labels)} labels",
-        _short(_shown(chunk.source), 60),
+        _short(printable(chunk.source), 60),
         _short(chunk.licence or "no licence given", 80),
     )
-    title = f"{chunk.name}\n{_short(_shown(chunk.song), 160)}\n{'  |  '.join(about)}"
+    title = f"{chunk.name}\n{_short(printable(chunk.song), 160)}\n{'  |  '.join(about)}"
     figure.suptitle(title, fontsize=12, parse_math=False)  # names may hold dollars
     with whole(path) as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name may need letters that the font lacks
@@ -353,13 +354,13 @@ def report(folder: Path, found: Survey, shown: Sequence[str]) -> str:
         lines += _table(
             ("reason", "units", "share", "for example"),
             [
-                (reason, f"{count:,}", f"{count / found.refused:.1%}", _shown(found.example[reason]))
+                (reason, f"{count:,}", f"{count / found.refused:.1%}", printable(found.example[reason]))
                 for reason, count in found.reasons.most_common(25)
             ],
         )
     if found.lost:
         lines += ["## Named by the manifest but not usable", ""]
-        lines += [*(f"- {_shown(text)}" for text in found.lost[:25]), ""]
+        lines += [*(f"- {printable(text)}" for text in found.lost[:25]), ""]
         if len(found.lost) > 25:
             lines += [f"and {len(found.lost) - 25} more", ""]
     if shown:
@@ -387,12 +388,6 @@ def _quantile(counts: npt.NDArray[np.int64], share: float) -> float:
         return math.nan
     below = np.concatenate([[0], np.cumsum(counts)]) / counts.sum()
     return float(np.interp(share, below, np.linspace(0, 1, len(below))))
-
-
-def _shown(text: str) -> str:
-    """Return `text` fit for a page: names may hold anything."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _short(text: str, most: int) -> str:

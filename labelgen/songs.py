@@ -15,6 +15,7 @@ import numpy as np
 import pretty_midi
 from tqdm import tqdm
 
+from labelgen.chunks import whole
 from labelgen.work import positive, seed
 
 Style = TypeVar("Style")
@@ -45,8 +46,11 @@ def write_songs(
             name = names[number % len(names)]
             rng = np.random.default_rng([args.seed, number])
             path = args.out / f"{name.replace(' ', '-')}-{args.seed}-{number:04d}.mid"
-            compose(styles[name], args.seconds, rng).write(str(path))
+            with whole(path) as partial:
+                compose(styles[name], args.seconds, rng).write(str(partial))
     except OSError as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0

@@ -88,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"soundfont_kits: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     if not items:
         print("soundfont_kits: no drums in these soundfonts that are not known already", file=sys.stderr)
         return 2

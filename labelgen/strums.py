@@ -25,7 +25,7 @@ from labelgen.chunks import Chunk, ChunkWriter, chunk_name
 from labelgen.files import find_files
 from labelgen.kits import one_shot
 from labelgen.solos import STRUMS, Frame, Player, Stroke, draw_frame
-from labelgen.work import add_work_options, positive, run_command, sample_rate, seed
+from labelgen.work import add_work_options, chunk_seconds, positive, run_command, sample_rate, seed
 
 Audio = npt.NDArray[np.float32]
 Chord = Mapping[str, tuple[Path, ...]]
@@ -66,9 +66,9 @@ def chords_of(paths: Sequence[Path]) -> list[Chord]:
     ]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)  # of one guitar: the next has another tuning
 def _recording(path: Path, sample_rate: int) -> Audio:
-    return one_shot(path, sample_rate)
+    return one_shot.__wrapped__(path, sample_rate)
 
 
 def play(
@@ -154,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     add("input", type=Path, nargs="+", metavar="INPUT", help="single strums, or folders of them at any depth")
     add("--count", type=positive(int), default=120, help="chunks (default: %(default)s)")
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
-    add("--seconds", type=positive(float), default=30.0, help="of each chunk (default: %(default)s)")
+    add("--seconds", type=chunk_seconds, default=30.0, help="of each chunk (default: %(default)s)")
     add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
     add("--seed", type=seed, default=0, help="decides every random choice (default: %(default)s)")
     add("--out", type=Path, default=Path("data/chunks/strums"), help="folder of the set (default: %(default)s)")

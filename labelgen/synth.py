@@ -2,12 +2,13 @@
 
 Contents
 --------
-SoundFont
+SILENT, SoundFont
 """
 
 import ctypes
 import re
 from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 
 import fluidsynth
@@ -15,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pretty_midi
 
+from labelgen.kits import Hit, attack_of
+
 Audio = npt.NDArray[np.float32]
 DRUM_CHANNEL = 9
+CHANNELS = 256  # as many as FluidSynth has: each part of a song has one of its own
 KEPT_CONTROLS = (1, 7, 10, 11, 64)  # modulation, volume, pan, expression, sustain
 BLOCK = 64  # FluidSynth starts notes on the edges of its internal blocks of so many samples
 OTHER_NOTES = {"_LV2": {35: 36, 48: 45, 50: 47, 52: 57}}
@@ -28,6 +32,7 @@ KIT = re.compile(r"drum|kit|perc", re.IGNORECASE)
 BRUSHES, SWIRL, SLAP = range(40, 43), 40, 38
 """Programs of kits played with brushes, their note without an attack, and the one to play for it."""
 SILENT = 1e-3  # peak below which a note is
+LAYER = 8  # steps of velocity that are taken to play the same sample
 PRE_ROLL = 1.0  # seconds rendered and thrown away, so that notes already sounding are heard
 
 # pyfluidsynth wraps only the 16-bit writer, whose dither differs from run to run
@@ -90,7 +95,7 @@ class SoundFont:
         if self._id < 0:
             raise ValueError(f"{path}: FluidSynth cannot read this soundfont")
         self._notes = next((notes for end, notes in OTHER_NOTES.items() if path.stem.endswith(end)), {})
-        self._sounding: dict[tuple[int, tuple[int, int]], bool] = {}
+        self._attacks: dict[tuple[int, int, tuple[int, int]], float | None] = {}
         self.melodic = bool(self.preset_name(0, 32))
         # without a drum bank: a font of drums alone, or one with kits among its presets; steel drums are none
         drums_alone = bool(self._notes or KIT.search(path.stem))
@@ -107,7 +112,7 @@ class SoundFont:
         return self._synth.sfpreset_name(self._id, bank, program) or ""
 
     def _new_synth(self) -> fluidsynth.Synth:
-        synth = fluidsynth.Synth(gain=0.4, samplerate=float(self.sample_rate), channels=16)
+        synth = fluidsynth.Synth(gain=0.4, samplerate=float(self.sample_rate), channels=CHANNELS)
         # their oscillators run on between renderings; `labelgen.effects` has rooms of its own
         synth.setting("synth.reverb.active", 0)
         synth.setting("synth.chorus.active", 0)
@@ -127,12 +132,31 @@ class SoundFont:
         drums.notes.append(pretty_midi.Note(velocity, note, 0.0, seconds))
         return self.render([drums], 0.0, seconds, drum_preset)
 
-    def plays(self, note: int, drum_preset: tuple[int, int]) -> bool:
-        """Return whether a note of the kit at a bank and program sounds at all."""
-        if (note, drum_preset) not in self._sounding:
-            heard = np.abs(self.strike(note, 100, 0.2, drum_preset)).max()
-            self._sounding[note, drum_preset] = bool(heard > SILENT)
-        return self._sounding[note, drum_preset]
+    def heard_at(self, hit: Hit, drum_preset: tuple[int, int]) -> float | None:
+        """Return when a hit is heard that the kit at a bank and program plays.
+
+        Samples begin before their attack, those of a hi-hat's foot by up to 20 ms.
+
+        Parameters
+        ----------
+        hit : Hit
+            Its time is from the start of a rendering that begins with the song.
+        drum_preset : (bank, program)
+
+        Returns
+        -------
+        float or None
+            Seconds from there, too; None if the note does not sound.
+        """
+        velocity = min(127, LAYER * max(1, round(127 * hit.velocity / LAYER)))
+        key = (hit.note, velocity, drum_preset)
+        if key not in self._attacks:
+            sound = self.strike(hit.note, velocity, 0.2, drum_preset)
+            sounds = np.abs(sound).max() > SILENT
+            self._attacks[key] = attack_of(sound, self.sample_rate) / self.sample_rate if sounds else None
+        attack = self._attacks[key]
+        block = -(-round(hit.time * self.sample_rate) // BLOCK)
+        return None if attack is None else block * BLOCK / self.sample_rate + attack
 
     def render(
         self,
@@ -155,13 +179,13 @@ class SoundFont:
         begin = max(0.0, start - PRE_ROLL)
         end = start + seconds
         events: list[tuple[float, int, tuple[int, ...]]] = []  # (time, order, message)
-        melodic = [c for c in range(16) if c != DRUM_CHANNEL]
-        for index, instrument in enumerate(instruments):
+        melodic = cycle(c for c in range(CHANNELS) if c % 16 != DRUM_CHANNEL)
+        for instrument in instruments:
             if instrument.is_drum:
                 channel = DRUM_CHANNEL
                 bank, program = drum_preset or self.drum_presets[0]
             else:
-                channel, bank, program = melodic[index % len(melodic)], 0, instrument.program
+                channel, bank, program = next(melodic), 0, instrument.program
             if synth.program_select(channel, self._id, bank, program) != 0:
                 synth.program_select(channel, self._id, bank, 0)
             for control in instrument.control_changes:
@@ -177,7 +201,7 @@ class SoundFont:
                         pitch = SLAP if pitch == SWIRL and program in BRUSHES else self._notes.get(pitch, pitch)
                     events.append((max(begin, note.start), 2, (2, channel, pitch, note.velocity)))
                     events.append((min(end, note.end), 1, (3, channel, pitch)))
-        events.sort()
+        events.sort(key=lambda event: event[:2])  # of what was set before the pre-roll the last holds
         total = round((end - begin) * self.sample_rate)
         stereo = np.zeros((-(-total // BLOCK) * BLOCK, 2), np.float32)  # ends on an edge: the next begins there
         done = 0

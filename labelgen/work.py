@@ -5,7 +5,7 @@ from a generator: they are drawn as they are needed, so memory does not grow wit
 
 Contents
 --------
-add_work_options, run_command, run_units, positive
+add_work_options, run_command, run_units, positive, seed, sample_rate, share, chance, chunk_seconds
 """
 
 import argparse
@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from labelgen.chunks import BusyError, Chunk, Manifest, digest, of_source, remove_stale
+from labelgen.files import printable
 from labelgen.pools import Cluster, Pool, Processes, WorkError
 
 Job = TypeVar("Job")
@@ -61,6 +62,22 @@ def share(text: str) -> float:
     value = float(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError("more than 0, at most 1")
+    return value
+
+
+def chance(text: str) -> float:
+    """Read a share for argparse that may be none."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def chunk_seconds(text: str) -> float:
+    """Read the length of a chunk for argparse, long enough to learn from."""
+    value = float(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 1 on")
     return value
 
 
@@ -232,7 +249,7 @@ def run_units(
                 else:
                     refused += 1
                     manifest.refuse(unit, outcome.refused)
-                    bar.write(f"refused {_printable(unit)}: {_printable(outcome.refused)}", file=sys.stderr)
+                    bar.write(f"refused {printable(unit)}: {printable(outcome.refused)}", file=sys.stderr)
                 bar.set_postfix(chunks=made, refused=refused, refresh=False)
                 bar.update()
         finally:
@@ -246,7 +263,7 @@ def run_units(
         summary += f" ({refused_before} of these refused; --retry tries them again)"
     print(summary, file=sys.stderr)
     if others:
-        print(f"labelgen: {others} of those done before came from another source, as {_printable(example)}; if these "
+        print(f"labelgen: {others} of those done before came from another source, as {printable(example)}; if these "
               "are other songs of the same name, choose another --out for them", file=sys.stderr)  # fmt: skip
     return refused
 
@@ -261,9 +278,3 @@ def _from_elsewhere(done: np.ndarray, unit: str, job: object) -> bool:
     """Return whether what was done under the name of `unit` is known to have another source than `job`."""
     source = getattr(job, "source", "")
     return bool(source) and not any(_among(done, of_source(unit, known)) for known in (source, ""))
-
-
-def _printable(text: str) -> str:
-    """Return `text` fit for one line of any terminal: file names may hold anything."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

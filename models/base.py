@@ -1,4 +1,4 @@
-"""The interface of all streaming networks, and the table of architectures.
+"""The interface of all streaming networks, and the heads that they share.
 
 A network maps log-mel frames [batch, time, bands] in dB to onset logits and velocities
 [batch, time, labels]. `forward` takes a state and returns the next one, so that any split of a stream
@@ -6,7 +6,7 @@ gives the same result; `step` is one frame of it, with probabilities: what is ex
 
 Contents
 --------
-DrumNet, Heads
+State, DrumNet, Heads
 """
 
 from abc import ABC, abstractmethod

@@ -5,7 +5,7 @@ with normalisations that do nothing. Needs no checkpoint.
 
 Contents
 --------
-restored, hear
+restored, hear, PIECE
 """
 
 from pathlib import Path

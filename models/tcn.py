@@ -5,7 +5,7 @@ Sequence Modeling" (2018), with batch normalisation, which costs nothing once ex
 
 Contents
 --------
-TCNConfig, TCN
+TCNConfig, CausalConv, normalised, Block, TCN
 """
 
 from dataclasses import dataclass

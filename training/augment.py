@@ -78,6 +78,18 @@ class Augment:
     boomy: float = 0.0
     audible_db: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Check what would otherwise end in the middle of a run.
+
+        Raises
+        ------
+        ValueError
+            If `level_db` is no range.
+        """
+        level = self.level_db
+        if not isinstance(level, tuple) or len(level) != 2 or not level[0] <= level[1]:
+            raise ValueError(f"level_db must be the least and the greatest level, not {level!r}")
+
 
 def _tone(count: int, bands: int, spread: float, rng: np.random.Generator) -> Tensor:
     """Smooth random equaliser curves [count, 1, bands]."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from training.checkpoints import write_checkpoint
-from training.train import DrumTask, beyond_shapes, checkpoint, load_task
+from training.task import DrumTask, beyond_shapes, checkpoint, load_task
 
 
 def load(checkpoints: Sequence[Path]) -> list[DrumTask]:
@@ -67,7 +67,8 @@ def together(checkpoints: Sequence[Path]) -> dict[str, Any]:
     tasks = load(checkpoints)
     configs = [asdict(task.config) for task in tasks]
     members = [{"architecture": config["architecture"], **config["sizes"]} for config in configs]
-    config = {**configs[0], "architecture": "ensemble", "sizes": {"members": members}, "weights": ()}
+    config = {**configs[0], "architecture": "ensemble", "sizes": {"members": members}}
+    config |= {"weights": (), "boldness": ()}  # which are of the sets of one
     config["train"] = tuple(dict.fromkeys(name for each in configs for name in each["train"]))
     weights = {
         name.replace("network.", f"network.members.{number}.", 1): value

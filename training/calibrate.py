@@ -30,11 +30,9 @@ from dance.spec import ModelSpec
 from labelgen.chunks import Chunk, Label, Manifest, layered, read_labels, whole
 from models.restored import hear, restored
 from models.tcn import TCN
-from training.export import write_spec
-from training.score import Count, match
+from training.metadata import write_spec
+from training.score import Count, count
 
-WINDOW = 0.05
-AUDIBLE_DB = 0.0
 FEW = 100  # hits of a drum on which its threshold should not rest alone
 GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
 Activations = npt.NDArray[np.float32]
@@ -65,29 +63,6 @@ def picked(spec: ModelSpec, onsets: Activations) -> list[list[int]]:
     hits = np.zeros(onsets.shape, np.uint8)
     PeakPicker(spec).process(onsets, hits)
     return [np.flatnonzero(column).tolist() for column in hits.T]
-
-
-def count(hits: Sequence[Label], times: npt.NDArray[np.float64]) -> tuple[Count, list[tuple[float, int]]]:
-    """Count right and wrong reports of one drum; who reports a hit that drowns is neither right nor wrong.
-
-    Parameters
-    ----------
-    hits : sequence of Label
-        All that the drum plays.
-    times : float64 [n]
-        Of the reports.
-
-    Returns
-    -------
-    counted : Count
-    pairs : list of (float, int)
-        Of each hit that was found, its time and which report it was.
-    """
-    truth = [x.time for x in hits if x.prominence >= AUDIBLE_DB]
-    drowned = [x.time for x in hits if x.prominence < AUDIBLE_DB]
-    counted, pairs = match(truth, times, WINDOW)
-    excused, _ = match(drowned, np.delete(times, [e for _, e in pairs]), WINDOW)
-    return replace(counted, fp=counted.fp - excused.tp), [(truth[r], e) for r, e in pairs]
 
 
 def calibrate(

@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
-    """Write what `training.train.checkpoint` returns; what was there stays until the new file is complete."""
+    """Write what `training.task.checkpoint` returns; what was there stays until the new file is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as partial:
         torch.save(dict(content), partial)

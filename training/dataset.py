@@ -7,16 +7,17 @@ from the same song or not, and `training.augment` mixes them.
 
 Contents
 --------
-FeatureSet, load_features, file_states, chunk_features, BLOCK, Batches
+FeatureSet, load_features, file_states, chunk_features, UNKNOWN, Places, BLOCK, Batches
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ Boldness = float | Sequence[float]
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of a set of chunks.
+    """Features of a set of chunks; what lies in files is mapped again by a process that it is sent to.
 
     Attributes
     ----------
@@ -57,6 +58,22 @@ class FeatureSet:
     velocity: npt.NDArray[np.uint8]
     prominence: npt.NDArray[np.int8]
     parts: npt.NDArray[np.bool_]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sent, ({part.name: _file_of(getattr(self, part.name)) for part in fields(self)},)
+
+
+def _file_of(array: npt.NDArray[Any]) -> Any:
+    """Return how to map an array that is all of a file, else the array itself."""
+    file = getattr(array, "filename", None)
+    if file is None or not array.flags.c_contiguous or Path(file).stat().st_size != array.nbytes:
+        return array
+    return file, array.dtype, "r", 0, array.shape
+
+
+def _sent(parts: Mapping[str, Any]) -> FeatureSet:
+    """Return the set whose parts are arrays, or what `_file_of` says of them."""
+    return FeatureSet(**{name: np.memmap(*x) if isinstance(x, tuple) else x for name, x in parts.items()})
 
 
 def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> FeatureSet:
@@ -155,6 +172,28 @@ def _over(first: npt.NDArray[np.float32], second: Half, level: float) -> npt.NDA
 
 _SILENT, _NEPER = -80.0, np.float32(np.log(10) / 10)
 
+
+class Places:
+    """Where flags are set, as `numpy.flatnonzero` tells it, in memory that grows with the runs and not with the places.
+
+    Parameters
+    ----------
+    flags : array [n], bool
+    """
+
+    def __init__(self, flags: npt.NDArray[np.bool_]) -> None:
+        begins, ends = np.flatnonzero(np.diff(flags, prepend=False, append=False)).reshape(-1, 2).T
+        self._until = np.cumsum(ends - begins)  # places up to the end of each run
+        self._behind = ends - self._until
+
+    def __len__(self) -> int:
+        return int(self._until[-1]) if len(self._until) else 0
+
+    def __getitem__(self, number: int) -> int:
+        run = np.searchsorted(self._until, number, side="right")
+        return number + int(self._behind[run])
+
+
 BLOCK = 16
 """Crops drawn from one random generator: what a process can leave to another without changing its own."""
 
@@ -177,10 +216,11 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         Crops in a batch of one process; with several, a multiple of `BLOCK`.
     count : int
         Batches in an epoch.
+    seed : int
     weights : sequence of float, optional
         Of each set.
     boldness : sequence of float or of sequences of float, optional
-        Of each set's crops of drums, for all labels or for each (`training.train.TrainConfig`).
+        Of each set's crops of drums, for all labels or for each (`training.config.TrainConfig`).
 
     Attributes
     ----------
@@ -202,21 +242,16 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
     ) -> None:
         self.augment, self.frames, self.batch, self.count, self.seed = augment, frames, batch, count, seed
         self.epoch, self.rank, self.world = 0, 0, 1
-        weights = weights or [1.0] * len(sets)
-        self.sets = [s for s in sets if len(s.drums) >= frames]
+        given = zip(sets, weights or [1.0] * len(sets), boldness or [1.0] * len(sets), strict=True)
+        used = [(s, w, b) for s, w, b in given if len(s.drums) >= frames]
+        self.sets = [s for s, _, _ in used]
         # places where a crop begins and ends with drums, and those where it does with backing
         self.starts = [
-            [
-                np.flatnonzero(s.parts[: len(s.parts) - frames + 1, part] & s.parts[frames - 1 :, part])
-                for s in self.sets
-            ]
+            [Places(s.parts[: len(s.parts) - frames + 1, part] & s.parts[frames - 1 :, part]) for s in self.sets]
             for part in (0, 1)
         ]
-        share = dict(zip(map(id, sets), weights, strict=True))
-        bold = [np.broadcast_to(np.float32(b), (1, s.velocity.shape[1]))
-                for s, b in zip(sets, boldness or [1.0] * len(sets), strict=True)]  # fmt: skip
-        self.boldness = dict(zip(map(id, sets), bold, strict=True))
-        amounts = np.array([[len(x) * share[id(s)] for x, s in zip(starts, self.sets, strict=True)]
+        self.boldness = [np.broadcast_to(np.float32(b), (1, s.velocity.shape[1])) for s, _, b in used]
+        amounts = np.array([[len(x) * w for x, (_, w, _) in zip(starts, used, strict=True)]
                             for starts in self.starts], float)  # fmt: skip
         if not amounts.size or not amounts.sum(axis=1).all():
             raise ValueError("the sets hold too little audio with drums, or none without")
@@ -239,21 +274,22 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
     def _draw(self, crops: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         drums, backings, velocities, prominences, boldness = [], [], [], [], []
         for _ in range(crops):
-            source, crop = self._crop(0, rng)
+            number, crop = self._crop(0, rng)
+            source = self.sets[number]
             drums.append(source.drums[crop])
             velocities.append(source.velocity[crop])
             prominences.append(source.prominence[crop])
-            boldness.append(self.boldness[id(source)])
+            boldness.append(self.boldness[number])
             if source.parts[crop.start, PARTS.index("whole")] and rng.random() < self.augment.plain:
                 backings.append(np.full(drums[-1].shape, FLOOR_DB, np.float32))
                 continue
             # half of the crops keep their own accompaniment: it plays in time with the drums
             if rng.random() >= 0.5 or not source.parts[[crop.start, crop.stop - 1], 1].all():
-                source, crop = self._crop(1, rng)
-            backing = source.backing[crop].astype(np.float32)
+                number, crop = self._crop(1, rng)
+            backing = self.sets[number].backing[crop].astype(np.float32)
             if rng.random() < self.augment.double:  # a singer over the band
-                source, crop = self._crop(1, rng)
-                backing = _over(backing, source.backing[crop], rng.normal(0, 6))
+                number, crop = self._crop(1, rng)
+                backing = _over(backing, self.sets[number].backing[crop], rng.normal(0, 6))
             backings.append(backing)
         mixed = remix(
             torch.from_numpy(np.stack(drums).astype(np.float32)),
@@ -265,8 +301,9 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         )
         return mixed | {"boldness": torch.from_numpy(np.stack(boldness))}
 
-    def _crop(self, part: int, rng: np.random.Generator) -> tuple[FeatureSet, slice]:
-        """Draw a crop that begins and ends with drums (part 0) or with backing (part 1)."""
-        number = rng.choice(len(self.sets), p=self.shares[part])
-        start = int(rng.choice(self.starts[part][number]))
-        return self.sets[number], slice(start, start + self.frames)
+    def _crop(self, part: int, rng: np.random.Generator) -> tuple[int, slice]:
+        """Draw the number of a set and a crop of it that begins and ends with drums (part 0) or backing (part 1)."""
+        number = int(rng.choice(len(self.sets), p=self.shares[part]))
+        places = self.starts[part][number]
+        start = places[int(rng.integers(len(places)))]
+        return number, slice(start, start + self.frames)

@@ -23,7 +23,6 @@ from onnx import numpy_helper
 
 from dance.errors import SpecError
 from dance.network import Network
-from dance.onnx_session import METADATA
 from dance.spec import ModelSpec
 from dance.tcn import DESCRIPTION
 from labelgen.chunks import whole
@@ -32,7 +31,9 @@ from models.restored import restored
 from models.streaming import Streaming, streaming
 from models.tcn import TCN
 from training.checkpoints import write_checkpoint
-from training.train import TrainConfig, checkpoint, load_task
+from training.config import TrainConfig
+from training.metadata import write_metadata, write_spec
+from training.task import checkpoint, load_task
 
 PARITY_STEPS = 1500
 PARITY = 2e-5  # largest difference of a probability; float32 round-off of a deep graph is 100 times less
@@ -70,19 +71,6 @@ def deepened(path: Path, depth_db: float | None) -> tuple[TCN, ModelSpec]:
     network = TCN(replace(known.config, depth_db=depth_db))
     network.load_state_dict(known.state_dict())
     return network.eval(), spec
-
-
-def write_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Put `spec` into the model's metadata, replacing an earlier one."""
-    write_metadata(model, METADATA, spec.to_json())
-
-
-def write_metadata(model: onnx.ModelProto, key: str, value: str) -> None:
-    """Put `value` under `key` into the model's metadata, replacing an earlier one."""
-    kept = [p for p in model.metadata_props if p.key != key]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    model.metadata_props.add(key=key, value=value)
 
 
 def export(network: DrumNet, spec: ModelSpec, path: Path) -> float:
@@ -197,7 +185,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             network, spec = task.network, default_spec(task.config, args.name or name)
         worst = export(network, spec, args.out)
         if args.weights:
-            task.network.eval()
             write_checkpoint(checkpoint(task), args.weights)
     except (OSError, ValueError) as error:
         print(f"export: {error}", file=sys.stderr)

@@ -32,9 +32,9 @@ from dance.spec import ModelSpec
 from labelgen.chunks import Chunk, Manifest
 from labelgen.work import positive, share
 from models import DrumNet
-from training.calibrate import count, picked
+from training.calibrate import picked
 from training.export import PARITY, export, parity
-from training.score import Count
+from training.score import Count, count
 from training.task import DrumTask, load_task
 from training.tuning import Clip, Tuning, activations, cut, read_clip, tune
 

@@ -10,15 +10,17 @@ what follows a hit labels songs for one that may not wait (`labelgen/pseudo.py`)
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from labelgen.work import positive
 from models.tcn import TCN
-from training.checkpoints import read_checkpoint, write_checkpoint
-from training.train import DrumTask
-from training.train import checkpoint as as_checkpoint
+from training.checkpoints import write_checkpoint
+from training.task import DrumTask, load_task
+from training.task import checkpoint as as_checkpoint
 
 
 def _enlarged(old: Tensor, new: Tensor) -> Tensor:
@@ -54,21 +56,16 @@ def grow(
     ValueError
         If it is no checkpoint, or holds no TCN or a wider one.
     """
-    loaded = read_checkpoint(checkpoint)
-    config = dict(loaded["hyper_parameters"]["config"])
-    task = DrumTask(config)
+    task = load_task(checkpoint)
     if not isinstance(task.network, TCN):
         raise ValueError(f"{checkpoint}: not a TCN; others cannot be enlarged")
     own = task.network.config
     if channels is not None and channels < own.channels:
         raise ValueError(f"{checkpoint}: has {own.channels} channels already; {channels} would be fewer")
-    task.load_state_dict(loaded["state_dict"])
-    config["sizes"] = {
-        **config.get("sizes", {}),
-        "dilations": [*own.dilations, *dilations],
-        "channels": channels or own.channels,
-    }
-    config["delay"] = task.config.delay if delay is None else delay
+    config = asdict(task.config)
+    config["sizes"] |= {"dilations": [*own.dilations, *dilations], "channels": channels or own.channels}
+    if delay is not None:
+        config["delay"] = delay
     larger = DrumTask(config)
     assert isinstance(larger.network, TCN)
     fresh = larger.network.state_dict()
@@ -93,8 +90,8 @@ def parser() -> argparse.ArgumentParser:
         "  python training/train.py --train data/chunks/mine --init late.ckpt --name late\n",
     )
     result.add_argument("checkpoint", type=Path, metavar="CKPT", help="a TCN of training/train.py")
-    result.add_argument("--dilations", type=int, nargs="+", default=[], help="one new block each")
-    result.add_argument("--channels", type=int, help="width of the residual stream (default: as before)")
+    result.add_argument("--dilations", type=positive(int), nargs="+", default=[], help="one new block each")
+    result.add_argument("--channels", type=positive(int), help="width of the residual stream (default: as before)")
     result.add_argument("--delay", type=int, nargs="+", metavar="FRAMES",
                         help="label delay from now on: one, or one for each label (default: as before)")  # fmt: skip
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")

@@ -5,7 +5,7 @@ the network is trained for. Its neighbours count half, since the evidence rarely
 
 Contents
 --------
-delayed, targets, asked, disorder, DrumLoss
+delayed, targets, asked, disorder, WARMUP, DrumLoss
 """
 
 from collections.abc import Sequence
@@ -92,28 +92,28 @@ def disorder(hardness: Tensor, struck: Tensor, near: Tensor) -> Tensor:
 _FEWEST, _VARIED, _STEADY = 9, 1e-3, 1e-4  # three hits with their shoulders; squared velocity; keeps the root smooth
 
 
+WARMUP = 20
+"""First frames of a crop that do not count: the network has not heard enough yet."""
+
+
 class DrumLoss(nn.Module):
     """Binary cross entropy of onsets, squared error of velocity where there are onsets, disorder of velocities.
 
     Parameters
     ----------
-    delay : int
-        Label delay in frames.
+    delay : int or sequence of int
+        Label delay in frames, for each label if there are several.
     positive : float
         Weight of a hit against silence.
     velocity : float
         Weight of the velocity's error.
     order : float
         Weight of the velocities' `disorder` inside a crop.
-    warmup : int
-        First frames of a crop that do not count: the network has not heard enough yet.
     """
 
-    def __init__(
-        self, delay: int | Sequence[int], positive: float, velocity: float = 0.3, order: float = 0.0, warmup: int = 20
-    ) -> None:
+    def __init__(self, delay: int | Sequence[int], positive: float, velocity: float = 0.3, order: float = 0.0) -> None:
         super().__init__()
-        self.delay, self.velocity, self.order, self.warmup = delay, velocity, order, warmup
+        self.delay, self.velocity, self.order = delay, velocity, order
         self.positive = torch.tensor(positive)
 
     def forward(
@@ -135,7 +135,7 @@ class DrumLoss(nn.Module):
             How many times `positive` a hit weighs in each crop.
         """
         onset, struck = targets(velocity, self.delay)
-        cut = slice(self.warmup, None)
+        cut = slice(WARMUP, None)
         bce = F.binary_cross_entropy_with_logits(
             logits[:, cut], onset[:, cut], pos_weight=self.positive.to(logits) * boldness, reduction="none"
         )

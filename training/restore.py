@@ -22,7 +22,8 @@ from dance.network import Network
 from models.base import DrumNet
 from models.restored import restored
 from training.checkpoints import write_checkpoint
-from training.train import DrumTask, Mixes, TrainConfig, checkpoint, read_settings
+from training.config import TrainConfig, read_settings
+from training.task import DrumTask, Mixes, checkpoint
 
 BATCHES = 20
 OF_THE_FILE = ("channels", "dilations", "mean_frames", "depth_db", "usual_db", "timbre")

@@ -5,15 +5,22 @@ One-to-one maximum matching inside a label within a window (mir_eval), counts su
 
 Contents
 --------
-Count, match, REPORTED
+Count, match, count, REPORTED, WINDOW, AUDIBLE_DB
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import mir_eval
 import numpy as np
 from numpy.typing import ArrayLike
 
+from labelgen.chunks import Label
+
+WINDOW = 0.05
+"""Seconds by which a report may be wrong, unless said otherwise."""
+AUDIBLE_DB = 0.0
+"""Prominence of a hit (`labelgen.chunks.Label`) below which nobody need hear it."""
 REPORTED = ("kick", "snare", "hihat")
 """Labels whose sum is the headline figure."""
 
@@ -55,3 +62,30 @@ def match(reference: ArrayLike, estimated: ArrayLike, window: float) -> tuple[Co
     a, b = np.asarray(reference, float), np.asarray(estimated, float)
     pairs = mir_eval.util.match_events(a, b, window) if a.size and b.size else []
     return Count(len(pairs), len(b) - len(pairs), len(a) - len(pairs)), pairs
+
+
+def count(hits: Iterable[Label], times: ArrayLike, window: float = WINDOW) -> tuple[Count, list[tuple[float, int]]]:
+    """Count right and wrong reports of one drum; to report a hit that drowns or is doubted is neither right nor wrong.
+
+    Parameters
+    ----------
+    hits : iterable of Label
+        All that the drum plays.
+    times : array [n]
+        Of the reports.
+    window : float
+        Seconds.
+
+    Returns
+    -------
+    counted : Count
+    pairs : list of (float, int)
+        Of each hit that was found, its time and which report it was.
+    """
+    truth: list[float] = []
+    drowned: list[float] = []
+    for hit in hits:
+        (truth if hit.prominence >= AUDIBLE_DB else drowned).append(hit.time)
+    counted, pairs = match(truth, times, window)
+    excused, _ = match(drowned, np.delete(np.asarray(times, float), [e for _, e in pairs]), window)
+    return replace(counted, fp=counted.fp - excused.tp), [(truth[r], e) for r, e in pairs]

@@ -27,7 +27,7 @@ from models.restored import PIECE
 from models.tcn import TCN
 from training.calibrate import chosen_chunks
 from training.checkpoints import write_checkpoint
-from training.train import SURVEYED, DrumTask, checkpoint, load_task
+from training.task import SURVEYED, DrumTask, checkpoint, load_task
 
 F32 = npt.NDArray[np.float32]
 EVEN = 0.1  # of the spread of the last component: keeps rare components from counting as much as all others

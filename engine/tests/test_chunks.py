@@ -9,12 +9,30 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, digest, of_source, read_labels, write_labels
+from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, digest, layered, of_source, read_labels, write_labels
 from labelgen.pools import attempt
 
 
 def chunk(name: str) -> Chunk:
     return Chunk(name, f"song#{name}", "src", "song", "CC0", "midi", 1.0, 2.5, ("drums",), 3, "train", {"k": [1]})
+
+
+def units(manifest: Manifest) -> set[str]:
+    return {row["unit"] for row in manifest.rows()}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        (Label(0.0, "snare", 0.3), Label(0.02, "snare", 0.9), 0.9),
+        (Label(0.0, "snare", 0.9), Label(0.02, "snare", 0.3), 0.9),
+        (Label(0.0, "snare", 0.9, -3.0), Label(0.02, "snare", 0.3, 6.0), 0.3),
+        (Label(0.0, "snare", 0.3, 6.0), Label(0.02, "snare", 0.9, -3.0), 0.3),
+    ],
+)
+def test_of_a_flam_the_main_stroke_is_kept(first, second, kept):
+    (hit,) = layered([first, second])
+    assert (hit.time, hit.velocity) == (0.0, kept)
 
 
 def test_labels_round_trip_sorted(tmp_path):
@@ -56,12 +74,12 @@ def test_writer_leaves_whole_files_only(tmp_path):
 
 def test_manifest_round_trip(tmp_path):
     manifest = Manifest(tmp_path)
-    assert manifest.chunks() == [] and manifest.units() == set()
+    assert manifest.chunks() == [] and units(manifest) == set()
     manifest.add([chunk("a"), chunk("b")])
     manifest.refuse("bad#0", "no drums")
     again = Manifest(tmp_path)
     assert again.chunks() == [chunk("a"), chunk("b")]
-    assert again.units() == {"song#a", "song#b", "bad#0"}
+    assert units(again) == {"song#a", "song#b", "bad#0"}
     assert again.refused() == {"bad#0": "no drums"}
 
 
@@ -88,10 +106,10 @@ def test_a_unit_is_there_as_a_whole_or_not_at_all(tmp_path, lost):
     path = tmp_path / "manifest.jsonl"
     path.write_bytes(path.read_bytes()[:-lost])
     again = Manifest(tmp_path)
-    assert again.units() == {"a"} and [c.name for c in again.chunks()] == ["a-0", "a-1"]
+    assert units(again) == {"a"} and [c.name for c in again.chunks()] == ["a-0", "a-1"]
     again.add(parts("c", 1))
     again.refuse("d", "silent")
-    assert Manifest(tmp_path).units() == {"a", "c", "d"}
+    assert units(Manifest(tmp_path)) == {"a", "c", "d"}
     assert path.read_text().count("\n") == 4
 
 
@@ -110,7 +128,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
     with (tmp_path / "manifest.jsonl").open("ab") as file:
         file.write(line + b"\n")
     with pytest.raises(ValueError, match=r"manifest\.jsonl: line 2 is damaged"):
-        Manifest(tmp_path).units()
+        Manifest(tmp_path).chunks()
 
 
 def test_what_need_not_be_done_again(tmp_path):

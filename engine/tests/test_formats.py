@@ -22,7 +22,7 @@ from dance.formats import FORMATS, Heard, writers
 from dance.formats.midi import TICKS_PER_BEAT
 from dance.labels import GENERAL_MIDI, LABELS
 from dance.tables import read_hits
-from labelgen.manual import read_marks
+from labelgen.label_files import read_marks
 
 RATE = 44100
 
@@ -146,7 +146,7 @@ def test_layers_of_sonic_visualiser_are_exact_to_the_sample(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("form", ["tsv", "csv", "audacity", "midi"])
 def test_what_was_heard_can_be_corrected_and_taught(tmp_path: Path, form: str) -> None:
-    """`labelgen.manual` reads what an editor saved."""
+    """`labelgen.label_files` reads what an editor saved."""
     song = heard(count=60, seconds=60)
     (path,) = write(tmp_path, form, song)
     marks = read_marks(path, {})

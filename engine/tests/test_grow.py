@@ -9,8 +9,9 @@ pytest.importorskip("lightning")
 
 from models import build  # noqa: E402
 from training import grow  # noqa: E402
-from training.train import DrumTask, load_task, parser, settings, take_weights  # noqa: E402
+from training.task import DrumTask, load_task, take_weights  # noqa: E402
 from training.train import main as train  # noqa: E402
+from training.train import parser, settings  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,15 @@ def test_others_are_refused(checkpoint, tmp_path, capsys):
     assert grow.main([str(checkpoint), "--channels", "8", "--out", str(tmp_path / "out.ckpt")]) == 2
     assert "fewer" in capsys.readouterr().err
     assert grow.main([str(tmp_path / "none.ckpt"), "--dilations", "4", "--out", str(tmp_path / "out.ckpt")]) == 2
+    loaded = torch.load(checkpoint, weights_only=True)
+    loaded["hyper_parameters"]["config"]["sizes"]["channels"] = 20
+    torch.save(loaded, tmp_path / "sizes.ckpt")
+    capsys.readouterr()
+    assert grow.main([str(tmp_path / "sizes.ckpt"), "--dilations", "4", "--out", str(tmp_path / "out.ckpt")]) == 2
+    error = capsys.readouterr().err
+    assert "sizes.ckpt: the weights are not those" in error and error.count("\n") == 1
+    for option in ("--dilations", "--channels"):
+        with pytest.raises(SystemExit, match="2"):
+            grow.main([str(checkpoint), option, "0", "--out", str(tmp_path / "out.ckpt")])
+        assert "not a number above zero" in capsys.readouterr().err
+    assert not (tmp_path / "out.ckpt").exists()

@@ -187,7 +187,7 @@ def test_packs_become_a_manifest_and_the_unknown_is_named(tmp_path, capsys):
         assert any(name in line and reason in line for line in left.splitlines())
     items = read_manifest(tmp_path / "m.csv")
     assert {i.path.resolve() for i in items} == {(root / n).resolve() for n in files[:3] + files[5:]}
-    assert {i.cls for i in items} == {"kick", "clap", "hat_closed", "ride"}
+    assert {i.cls for i in items} == {"kick", "perc", "hat_closed", "ride"}
     assert {(i.source, i.licence) for i in items} == {("Kit A", "CC0"), ("B", "CC0")}
     assert all(len({i.split for i in items if i.source == pack}) == 1 for pack in ("Kit A", "B"))
     assert packs.main([str(tmp_path / "nowhere")]) == 2

@@ -13,7 +13,7 @@ import studio
 
 pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
 
-from labelgen import drumless, midi
+from labelgen import drumless, midi, midi_files, strums
 from labelgen.chunks import Manifest, chunk_name, read_labels
 from labelgen.files import find_files, regular_file
 from labelgen.synth import SoundFont
@@ -115,18 +115,18 @@ def test_each_bad_file_has_its_line(made):
 
 def test_a_huge_file_is_not_even_opened(library, monkeypatch):
     root, _ = library
-    monkeypatch.setattr("labelgen.midi.mido.MidiFile", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr("labelgen.midi_files.mido.MidiFile", lambda *_: pytest.fail("opened"))
     with pytest.raises(ValueError, match="at most 1 MB"):
-        midi.read_midi(root / "million.mid")
+        midi_files.read_midi(root / "million.mid")
     with pytest.raises(ValueError, match="regular"):
-        midi.read_midi(root / "pipe.mid")
+        midi_files.read_midi(root / "pipe.mid")
 
 
 def test_too_many_notes_are_counted_not_sorted(library, monkeypatch):
     root, _ = library
-    monkeypatch.setattr("labelgen.midi.pretty_midi.PrettyMIDI", lambda **_: pytest.fail("parsed"))
+    monkeypatch.setattr("labelgen.midi_files.pretty_midi.PrettyMIDI", lambda **_: pytest.fail("parsed"))
     with pytest.raises(ValueError, match="110000 notes"):
-        midi.read_midi(root / "many.mid")
+        midi_files.read_midi(root / "many.mid")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -134,7 +134,7 @@ def test_what_may_not_be_read_has_its_line(tmp_path):
     studio.song(tmp_path / "a.mid")
     (tmp_path / "a.mid").chmod(0)
     with pytest.raises(PermissionError):
-        midi.read_midi(tmp_path / "a.mid")
+        midi_files.read_midi(tmp_path / "a.mid")
     (tmp_path / "closed").mkdir(mode=0)
     assert [key for key, _ in find_files([tmp_path], (".mid",))] == ["a.mid", "closed"]
 
@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_listed_is_not_forgotten(tmp_path, monkeypatch):
     found = dict(find_files([tmp_path], (".mid",)))
     assert list(found) == ["closed", "z.mid"]
     with pytest.raises(PermissionError):
-        midi.read_midi(found["closed"])
+        midi_files.read_midi(found["closed"])
 
 
 def test_keys_do_not_depend_on_where_the_library_lies_and_never_collide(tmp_path, monkeypatch):
@@ -223,6 +223,11 @@ def test_a_rendering_does_not_depend_on_the_one_before():
         (["{root}", "--oneshots", "nowhere.csv"], "nowhere.csv"),
         (["{root}", "--jobs", "0"], "--jobs"),
         (["{root}", "--seconds", "nan"], "--seconds"),
+        (["{root}", "--seconds", "0.05"], "--seconds"),
+        (["{root}", "--machines", "7"], "--machines"),
+        (["{root}", "--acoustic", "nan"], "--acoustic"),
+        (["{root}", "--percussion", "-1"], "--percussion"),
+        (["{root}", "--soundfont-drums", "1.5"], "--soundfont-drums"),
         (["{root}", "--seed", "-1"], "--seed"),
         (["{root}", "--sample-rate", "1000000"], "--sample-rate"),
         (["{root}", "--out", "{root}/text.mid"], "text.mid"),
@@ -240,10 +245,24 @@ def test_user_errors_are_one_line_and_code_2(library, tmp_path, capsys, words, t
     assert told in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_short_row_of_a_drumless_manifest_is_named(tmp_path, capsys):
+    (tmp_path / "m.csv").write_text("path,source,licence,split\na.wav,me,CC0,train\nb.wav,me\n")
+    assert drumless.main([str(tmp_path / "m.csv"), "--out", str(tmp_path / "o")]) == 2
+    assert capsys.readouterr().err.endswith("m.csv: line 3 ends before the columns licence, split\n")
+
+
+def test_chunks_too_short_to_learn_from_are_refused_at_once(tmp_path, capsys):
+    (tmp_path / "m.csv").write_text("path,source,licence,split\na.wav,me,CC0,train\n")
+    for main, given in ((drumless.main, tmp_path / "m.csv"), (strums.main, tmp_path)):
+        with pytest.raises(SystemExit, match="2"):
+            main([str(given), "--seconds", "0.05", "--out", str(tmp_path / "o")])
+        assert "--seconds: 0.05 is not a number of seconds from 1 on" in capsys.readouterr().err
+
+
 def test_drumless_manifests_that_are_none(tmp_path, capsys):
     (tmp_path / "m.csv").write_text("path,licence\na.wav,CC0\n")
     assert drumless.main([str(tmp_path / "m.csv"), "--out", str(tmp_path / "o")]) == 2
-    assert "lacks the column 'split'" in capsys.readouterr().err
+    assert "lacks the columns source, split" in capsys.readouterr().err
     assert drumless.main([str(tmp_path / "none.csv"), "--out", str(tmp_path / "o")]) == 2
     assert "none.csv" in capsys.readouterr().err
     (tmp_path / "m.csv").write_text("path,source,licence,split\na.wav,me,CC0,train\n")

@@ -16,7 +16,7 @@ pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportEr
 from labelgen import drumless, midi, patterns
 from labelgen.arrange import arrange
 from labelgen.chunks import Manifest, read_labels
-from labelgen.kits import BY_RULE, Hit, KitLibrary, one_shot
+from labelgen.kits import BY_RULE, Hit, KitLibrary, attack_of, one_shot
 from labelgen.material import read_manifest
 from labelgen.synth import SoundFont
 
@@ -343,6 +343,73 @@ def test_a_font_knows_what_its_kits_play_and_how_brushes_strike():
     font = SoundFont(FONT, 22050)
     brushes = (128, 40)
     assert brushes in font.drum_presets
-    assert font.plays(38, brushes) and not font.plays(5, brushes)
+    assert font.heard_at(Hit(0.0, 38, 1.0), brushes) is not None and font.heard_at(Hit(0.0, 5, 1.0), brushes) is None
     strokes = [font.strike(note, 100, 0.5, brushes) for note in (38, 40)]
     np.testing.assert_array_equal(*strokes)
+
+
+def test_of_controllers_before_the_stretch_the_last_holds():
+    font = SoundFont(FONT, 22050)
+
+    def held(*values: tuple[int, float]) -> np.ndarray:
+        organ = pretty_midi.Instrument(16)
+        organ.notes.append(pretty_midi.Note(100, 60, 29.5, 31.0))
+        organ.control_changes = [pretty_midi.ControlChange(7, value, time) for value, time in values]
+        return font.render([organ], 30.0, 0.5)
+
+    np.testing.assert_array_equal(held((127, 0.0), (20, 5.0)), held((20, 5.0)))
+    assert np.abs(held((20, 0.0), (127, 5.0))).max() > 5 * np.abs(held((20, 5.0))).max()
+
+
+def test_the_sixteenth_part_plays_its_own_instrument():
+    font = SoundFont(FONT, 22050)
+    parts = [pretty_midi.Instrument(program) for program in (0, *range(1, 15), 56)]
+    for part, pitch in ((parts[0], 48), (parts[-1], 67)):
+        part.notes.append(pretty_midi.Note(100, pitch, 0.0, 0.5))
+    together = font.render(parts, 0.0, 0.5)
+    np.testing.assert_allclose(together, sum(font.render([part], 0.0, 0.5) for part in parts), atol=1e-6)
+
+
+@pytest.mark.parametrize("note", [36, 42, 44, 49])
+def test_a_soundfonts_hit_is_heard_when_its_sample_rises(note):
+    font = SoundFont(FONT, 44100)
+    kit = font.drum_presets[0]
+    for time, velocity in ((0.0, 1.0), (0.1234, 0.4), (0.3001, 0.7)):
+        hit = Hit(time, note, velocity)
+        audio = font.render([midi.as_instrument([hit])], 0.0, 0.6, kit)
+        assert attack_of(audio, 44100) / 44100 == pytest.approx(font.heard_at(hit, kit), abs=3e-4)
+
+
+def test_labels_of_a_soundfonts_drums_are_attacks_not_notes(tmp_path):
+    song = pretty_midi.PrettyMIDI()
+    kit = pretty_midi.Instrument(0, is_drum=True)
+    kit.notes = [pretty_midi.Note(100, 44, 1.0 + beat, 1.1 + beat) for beat in range(4)]  # late in this font
+    song.instruments.append(kit)
+    song.write(str(tmp_path / "song.mid"))
+    (tmp_path / "small.sf2").symlink_to(FONT)
+    words = [str(tmp_path / "song.mid"), "--soundfonts", str(tmp_path), "--as-played", "--jobs", "1"]
+    assert midi.main([*words, "--out", str(tmp_path / "set")]) == 0
+    (chunk,) = Manifest(tmp_path / "set").chunks()
+    labels = read_labels(tmp_path / "set" / f"{chunk.name}.tsv")
+    late = [x.time + chunk.details["start"] - note.start for x, note in zip(labels, kit.notes, strict=True)]
+    font, preset = SoundFont(FONT, 44100), tuple(chunk.details["drum_preset"])
+    attack = font.heard_at(Hit(0.0, 44, 100 / 127), preset)
+    assert all(attack - 1e-4 <= x <= attack + 1.6e-3 for x in late)  # notes begin on the edges of blocks of 1.5 ms
+
+
+def test_an_open_hat_that_a_pack_lacks_is_no_crash(tmp_path):
+    items = [item for item in read_manifest(studio.one_shots(tmp_path / "s")) if item.cls != "hat_open"]
+    crash = items[0]._replace(cls="crash", source="cymbals")
+    kit = KitLibrary([*items, crash], 44100).draw(np.random.default_rng(0))
+    assert kit.sources["hat_open"] in ("alpha", "beta") and kit.sources["crash"] == "cymbals"
+
+
+def test_half_a_song_is_not_left_and_ctrl_c_is_no_traceback(tmp_path, monkeypatch, capsys):
+    class Song:
+        def write(self, path: str) -> None:
+            Path(path).write_bytes(b"MThd")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(patterns, "compose", lambda *_: Song())
+    assert patterns.main(["--out", str(tmp_path / "songs"), "--songs", "1"]) == 130
+    assert "Traceback" not in capsys.readouterr().err and not list((tmp_path / "songs").iterdir())

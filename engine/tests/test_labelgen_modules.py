@@ -205,3 +205,13 @@ def test_what_cannot_be_used_is_told(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(modules.ctypes, "CDLL", lambda _: (_ for _ in ()).throw(OSError("gone")))
     assert modules.main([str(folder)]) == 2
     assert "apt-get install libopenmpt0" in capfd.readouterr().err
+
+
+def test_ctrl_c_ends_a_list_with_its_code(tmp_path, monkeypatch, capfd):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    module(tmp_path / "song.mod")
+    monkeypatch.setattr(modules, "read_instruments", interrupted)
+    assert modules.main([str(tmp_path), "--list"]) == 130
+    assert not capfd.readouterr().out

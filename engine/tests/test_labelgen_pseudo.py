@@ -142,3 +142,12 @@ def test_wrong_arguments_are_told(tmp_path, capsys):
     shutil.copy(SONG, tmp_path)
     assert pseudo.main([str(tmp_path), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "model.onnx")]) == 2
     assert "no model" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_model_loads_ends_with_its_code(tmp_path, monkeypatch, capsys):
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pseudo, "Labeller", interrupted)
+    assert pseudo.main([str(SONG), "--out", str(tmp_path)]) == 130
+    assert "the same command goes on" in capsys.readouterr().err

@@ -1,11 +1,13 @@
 """Drums of one set over the backing of another: labels kept, both audible."""
 
+from dataclasses import replace
+
 import numpy as np
 import soundfile as sf
 import studio
 
 from labelgen import remix
-from labelgen.chunks import Manifest, read_labels
+from labelgen.chunks import Chunk, Manifest, read_labels
 
 
 def test_drums_keep_their_labels_over_another_backing(tmp_path):
@@ -36,3 +38,26 @@ def test_no_set_is_written_over(tmp_path, capsys):
     assert remix.main([str(folder), str(folder), "--out", str(folder)]) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_neighbouring_seeds_give_other_draws_and_licences_are_told_once(tmp_path):
+    drums = studio.chunk_set(tmp_path / "drums", count=2, seconds=6.0)
+    folders, out = (drums, drums), tmp_path / "out"
+    first, second = (replace(chunk, licence="PD; CC0") for chunk in Manifest(drums).chunks())
+
+    def made(chunk: Chunk, seed: int) -> Chunk:
+        (result,) = remix.remix(remix.Pair(chunk, replace(first, licence="CC0"), folders, out, seed))
+        return result
+
+    assert made(first, 1).details["balance_db"] == made(first, 1).details["balance_db"]
+    balances = [made(first, 1).details["balance_db"], made(second, 0).details["balance_db"]]
+    balances += [made(second, 1).details["balance_db"], made(first, 0).details["balance_db"]]
+    assert np.diff(sorted(balances)).min() > 0
+    assert made(first, 0).licence == "CC0; PD"
+
+
+def test_every_unit_has_the_seed_that_was_given(tmp_path):
+    drums = studio.chunk_set(tmp_path / "drums", count=2, seconds=6.0)
+    assert remix.main([str(drums), str(studio.chunk_set(tmp_path / "hums", count=1)), "--seed", "5", "--jobs", "1",
+                       "--out", str(tmp_path / "out")]) == 0  # fmt: skip
+    assert [chunk.seed for chunk in Manifest(tmp_path / "out").chunks()] == [5, 5]

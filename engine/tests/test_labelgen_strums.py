@@ -10,8 +10,9 @@ pytest.importorskip("tqdm")
 pytest.importorskip("pedalboard")
 
 from labelgen.chunks import Manifest, read_labels
+from labelgen.kits import one_shot
 from labelgen.solos import Stroke
-from labelgen.strums import chords_of, main, play
+from labelgen.strums import _recording, chords_of, main, play
 
 RATE = 22050
 
@@ -78,3 +79,11 @@ def test_a_folder_without_strums_is_named(tmp_path, capsys):
     assert str(tmp_path) in capsys.readouterr().err
     assert main([str(tmp_path / "nothere"), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"labelgen: no such file or folder: {tmp_path / 'nothere'}\n"
+
+
+def test_recordings_at_the_tuning_of_one_guitar_are_not_kept_for_all(strums):
+    chords, before = chords_of(sorted(strums.glob("*.wav"))), one_shot.cache_info().currsize
+    for guitar in range(50):
+        play([Stroke(sign, 0, 0, 0.0, 1.0, 90) for sign in "DU"], chords, 0.1, RATE, np.random.default_rng(guitar))
+    assert one_shot.cache_info().currsize == before
+    assert _recording.cache_info().currsize <= 64

@@ -10,8 +10,8 @@ from dance import FeatureSpec  # noqa: E402
 from dance.network import Network  # noqa: E402
 from models import build  # noqa: E402
 from models.restored import PIECE, hear, restored  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
 from training.export import default_spec, export  # noqa: E402
-from training.train import TrainConfig  # noqa: E402
 
 CONFIG = TrainConfig(features=FeatureSpec(bands=12), labels=("kick", "snare", "hihat"))
 

@@ -80,6 +80,29 @@ def test_what_packs_cannot_read_or_write_is_one_line(tmp_path, capsys):
         assert line.startswith("labelgen: ") and told in line
 
 
+@pytest.mark.parametrize("name", ["Finger Snap 01", "snap_02", "FingerSnaps"])
+def test_finger_snaps_are_no_claps(name):
+    assert packs.class_of(name) == "perc" and packs.class_of("Clap") == "clap"
+
+
+@pytest.mark.parametrize("value", ["7", "-1", "nan"])
+def test_a_share_is_between_none_and_all(tmp_path, capsys, value):
+    with pytest.raises(SystemExit, match="2"):
+        packs.main([str(tmp_path), "--test", value])
+    assert f"--test: {value} is not between 0 and 1" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_its_code(tmp_path, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packs, "read_packs", interrupted)
+    assert packs.main([str(tmp_path), "--out", str(tmp_path / "m.csv")]) == 130
+    monkeypatch.setattr(soundfont_kits, "SoundFont", interrupted)
+    assert soundfont_kits.main([str(tmp_path / "a.sf2"), "--out", str(tmp_path / "kits")]) == 130
+    assert not list(tmp_path.iterdir())
+
+
 def test_notes_are_what_the_kit_plays_there():
     standard = soundfont_kits.voices_of("soundfont_x:000_Standard")
     assert (standard[36], standard[48], standard[40], standard[75]) == ("kick", "tom", "snare", "perc")

@@ -1,6 +1,7 @@
 """Chunks in, a calibrated model file out: the whole road, with a network of a few thousand weights."""
 
 import json
+import pickle
 import platform
 import subprocess
 import sys
@@ -11,22 +12,27 @@ import pytest
 import soundfile as sf
 import studio
 
-from dance import Detector, FeatureSpec, ModelSpec
+from dance import Detector, Event, FeatureSpec, ModelSpec
 from dance.features import log_mel
 from dance.network import Network
 
 torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning")
 
-from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, read_labels, write_labels  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+
+from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, Manifest, read_labels, write_labels  # noqa: E402
+from labelgen.files import RECORDINGS  # noqa: E402
 from models.restored import hear, restored  # noqa: E402
 from training import average, calibrate, dataset, evaluate, export, provenance, restore, survey, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.checkpoints import write_checkpoint  # noqa: E402
-from training.dataset import Batches, load_features  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
+from training.dataset import Batches, Places, load_features  # noqa: E402
 from training.loss import DrumLoss, asked, targets  # noqa: E402
 from training.precision import precision  # noqa: E402
-from training.score import Count, match  # noqa: E402
+from training.score import Count, count, match  # noqa: E402
+from training.task import DrumTask, Mixes, checkpoint, load_task, take_weights  # noqa: E402
 
 LABELS = ("kick", "snare", "hihat")
 SPEC = FeatureSpec(bands=40)
@@ -120,16 +126,16 @@ def test_a_survey_tells_components_of_equal_spread_and_the_mean_spectrum(run, su
 
 
 def test_training_goes_on_from_what_was_surveyed(run, surveyed):
-    given = train.load_task(run / "surveyed.ckpt")
+    given = load_task(run / "surveyed.ckpt")
     plain = {name: value for name, value in given.config.sizes.items() if name not in ("usual_db", "timbre")}
     for sizes in (plain, plain | {"usual_db": given.config.sizes["usual_db"]}):
-        task = train.DrumTask(asdict(replace(given.config, sizes=sizes)))
-        train.take_weights(task, given)
+        task = DrumTask(asdict(replace(given.config, sizes=sizes)))
+        take_weights(task, given)
         theirs = given.network.state_dict()
         assert all(torch.equal(weight, theirs[name]) for name, weight in task.network.state_dict().items())
-    narrow = train.DrumTask(asdict(replace(given.config, sizes=plain | {"channels": 8})))
+    narrow = DrumTask(asdict(replace(given.config, sizes=plain | {"channels": 8})))
     with pytest.raises(ValueError, match="another network"):
-        train.take_weights(narrow, given)
+        take_weights(narrow, given)
 
 
 def test_what_cannot_be_surveyed_is_refused(model, run, chunks, tmp_path, capsys):
@@ -243,6 +249,47 @@ def test_each_set_has_its_own_boldness(chunks, tmp_path):
         Batches(sets, silent, 100, 8, 4, 0, boldness=(1.0,))
 
 
+def test_processes_that_are_not_forked_draw_the_same(chunks):
+    batches = Batches(
+        [load_features(chunks, SPEC, LABELS) for _ in range(2)], Augment(), 100, 4, 2, 0, None, (1.0, 3.0)
+    )
+    loaded = DataLoader(batches, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    for given, expected in zip(loaded, batches, strict=True):
+        assert all(torch.equal(given[name], values) for name, values in expected.items())
+
+
+def test_features_in_files_are_sent_as_the_names_of_the_files(chunks):
+    features = load_features(chunks, SPEC, LABELS)
+    sent = pickle.dumps(features)
+    assert len(sent) < 2000
+    again = pickle.loads(sent)
+    for name in ("drums", "backing", "velocity", "prominence", "parts"):
+        given, expected = getattr(again, name), getattr(features, name)
+        assert isinstance(given, np.memmap) and given.dtype == expected.dtype
+        np.testing.assert_array_equal(given, expected)
+    for part in (features.drums[10:90], features.drums[::-1]):  # which are no whole files
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(replace(features, drums=part))).drums, part)
+
+
+def test_where_crops_begin_is_kept_in_runs_and_drawn_as_of_all():
+    rng = np.random.default_rng(0)
+    for flags in (np.repeat(rng.random(300) < 0.5, 7), np.zeros(5, bool), np.ones(5, bool)):
+        places, expected = Places(flags), np.flatnonzero(flags)
+        assert len(places) == len(expected) and list(places) == expected.tolist()
+    assert len(pickle.dumps(Places(np.ones(10**6, bool)))) < 1000
+    parts = np.repeat(rng.random((80, 3)) < 0.7, 25, axis=0)
+    silent, hits = np.zeros((2000, 4), np.float16), np.zeros((2000, 1), np.uint8)
+    sets = [dataset.FeatureSet(silent, silent, hits, hits.astype(np.int8), p) for p in (parts, parts[::-1])]
+    batches = Batches(sets, Augment(), 60, 4, 1, 0)
+    for part in (0, 1):
+        starts = [np.flatnonzero(s.parts[:1941, part] & s.parts[59:, part]) for s in sets]
+        ours, plain = np.random.default_rng(part), np.random.default_rng(part)
+        for _ in range(50):
+            number, crop = batches._crop(part, ours)
+            assert number == plain.choice(2, p=batches.shares[part])
+            assert (crop.start, crop.stop - crop.start) == (plain.choice(starts[number]), 60)
+
+
 def test_a_bold_crop_is_told_at_a_smaller_chance():
     loss = DrumLoss(0, 1.0)
     struck = torch.zeros(1, 400, 1)
@@ -338,7 +385,7 @@ def test_each_label_may_have_its_own_delay():
     assert [(counts[0, :, k] == 0).nonzero()[:, 0].tolist() for k in (0, 1)] == [[3, 4, 5, 6, 7], [5, 6, 7, 8, 9]]
     with pytest.raises(ValueError, match="3 delays for 2 labels"):
         targets(velocity, delay=(1, 2, 3))
-    spec = export.default_spec(train.TrainConfig.from_dict({"labels": ["kick", "snare"], "delay": [1, 3]}), "two")
+    spec = export.default_spec(TrainConfig.from_dict({"labels": ["kick", "snare"], "delay": [1, 3]}), "two")
     assert spec.attack_offset_seconds == (0.015, 0.035)
 
 
@@ -365,14 +412,14 @@ def test_a_stopped_run_goes_on_and_ends_the_same_wherever_its_folder_is(chunks, 
         out.mkdir()
         for steps in stops:  # the schedule's length is part of the run: a stop is a limit on epochs
             config = json.loads(arguments_json(chunks, out))
-            task = train.DrumTask(config)
-            trainer = train.trainer_for(train.TrainConfig.from_dict(config), out, "32-true", "cpu", True, steps)
+            task = DrumTask(config)
+            trainer = train.trainer_for(TrainConfig.from_dict(config), out, "32-true", "cpu", True, steps)
             last = out / "last.ckpt"
-            trainer.fit(task, train.Mixes(train.TrainConfig.from_dict(config)),
+            trainer.fit(task, Mixes(TrainConfig.from_dict(config)),
                         ckpt_path=str(last) if last.exists() else None)  # fmt: skip
             out = out.rename(out.with_name(f"{out.name}-{steps}"))
             assert [path.name for path in out.glob("last*")] == ["last.ckpt"]
-        return train.DrumTask.load_from_checkpoint(out / "last.ckpt", weights_only=True).network.state_dict()
+        return DrumTask.load_from_checkpoint(out / "last.ckpt", weights_only=True).network.state_dict()
 
     whole = weights(tmp_path / "whole", [40])
     parts = weights(tmp_path / "parts", [20, 40])
@@ -383,11 +430,11 @@ def test_a_stopped_run_goes_on_and_ends_the_same_wherever_its_folder_is(chunks, 
 def arguments_json(chunks, out):
     arguments(chunks, out, steps=40)
     values = json.loads((out / "config.json").read_text())
-    return json.dumps(asdict(train.TrainConfig.from_dict({**values, "sizes": {"channels": 8, "dilations": [1]}})))
+    return json.dumps(asdict(TrainConfig.from_dict({**values, "sizes": {"channels": 8, "dilations": [1]}})))
 
 
 def test_checkpoint_carries_its_configuration(run):
-    task = train.DrumTask.load_from_checkpoint(run / "last.ckpt", map_location="cpu", weights_only=True)
+    task = DrumTask.load_from_checkpoint(run / "last.ckpt", map_location="cpu", weights_only=True)
     assert task.config.labels == LABELS and task.config.features == SPEC
     assert task.network.config.channels == 24
 
@@ -395,8 +442,8 @@ def test_checkpoint_carries_its_configuration(run):
 def test_weights_alone_are_a_checkpoint_to_begin_from(model, run, chunks, tmp_path):
     weights = run / "weights.ckpt"
     assert weights.stat().st_size < (run / "last.ckpt").stat().st_size / 2
-    given = train.DrumTask.load_from_checkpoint(weights, map_location="cpu", weights_only=True)
-    last = train.DrumTask.load_from_checkpoint(run / "last.ckpt", map_location="cpu", weights_only=True)
+    given = DrumTask.load_from_checkpoint(weights, map_location="cpu", weights_only=True)
+    last = DrumTask.load_from_checkpoint(run / "last.ckpt", map_location="cpu", weights_only=True)
     for a, b in zip(given.network.state_dict().values(), last.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     begun = arguments(chunks, tmp_path, steps=2)
@@ -427,6 +474,17 @@ def test_a_name_is_not_used_for_two_runs(chunks, tmp_path, capsys):
         ({"delay": [1, 2]}, "delay"),
         ({"delay": -1}, "delay"),
         ({"seed": -1}, "seed"),
+        ({"batch": True}, "batch"),
+        ({"batch": 2.5}, "batch"),
+        ({"seed": True}, "seed"),
+        ({"rate": float("inf")}, "rate"),
+        ({"seconds": 0.2}, "seconds must be 0.21 or more"),
+        ({"seconds": 0.4, "delay": 40}, "seconds must be 0.41 or more"),
+        ({"weights": [1.0, 2.0]}, "weights must be one for each of the 1 sets of train"),
+        ({"boldness": [1.0, 2.0]}, "boldness"),
+        ({"weights": 1.0}, "weights"),
+        ({"augment": {"level_db": [0, -20]}}, "level_db"),
+        ({"augment": {"level_db": -20}}, "level_db"),
     ],
 )
 def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
@@ -434,6 +492,8 @@ def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
     assert train.main(["--config", str(tmp_path / "c.json"), "--out", str(tmp_path)]) == 2
     captured = capsys.readouterr().err
     assert message in captured and captured.count("\n") == 1
+    assert restore.main(["none.onnx", "--config", str(tmp_path / "c.json"), "--out", str(tmp_path / "x.ckpt")]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -453,7 +513,7 @@ def test_wrong_options_cost_a_line(chunks, tmp_path, monkeypatch, capsys, option
 
 @pytest.mark.parametrize("steps", [1, 5, 9, 10, 100])
 def test_a_training_of_any_length_has_a_schedule(steps):
-    task = train.DrumTask(asdict(train.TrainConfig(**SMALL, steps=steps, rate=0.1)))
+    task = DrumTask(asdict(TrainConfig(**SMALL, steps=steps, rate=0.1)))
     (optimiser,), (plan,) = task.configure_optimizers()
     schedule, rates = plan["scheduler"], []
     for _ in range(steps):
@@ -466,7 +526,7 @@ def test_a_training_of_any_length_has_a_schedule(steps):
 def test_training_goes_on_from_a_model_file(model, run, chunks, tmp_path, capsys):
     given = [str(model), "--config", str(run / "config.json"), "--out", str(tmp_path / "again.ckpt")]
     assert restore.main(given) == 0
-    network = train.DrumTask.load_from_checkpoint(tmp_path / "again.ckpt", weights_only=True).network
+    network = DrumTask.load_from_checkpoint(tmp_path / "again.ckpt", weights_only=True).network
     file = restored(model)
     batch = next(iter(Batches([load_features(chunks, SPEC, LABELS)], Augment(), 200, 8, 1, 0)))["frames"]
 
@@ -495,10 +555,10 @@ def test_a_network_is_restored_with_the_sizes_of_its_file(surveyed, run, tmp_pat
     capsys.readouterr()
     assert restore.main(given) == 0
     assert "depth_db" in capsys.readouterr().out  # which the configuration does not have
-    own, file = train.load_task(out).network.config, restored(deep).config
+    own, file = load_task(out).network.config, restored(deep).config
     assert own == replace(file, dropout=0.3) and (file.depth_db, file.timbre, file.channels) == (30, 6, 24)
     samples = np.random.default_rng(0).normal(-50, 15, (60, SPEC.bands)).astype(np.float32)
-    answers = (hear(network, samples)[0] for network in (train.load_task(out).network.eval(), restored(deep)))
+    answers = (hear(network, samples)[0] for network in (load_task(out).network.eval(), restored(deep)))
     np.testing.assert_allclose(*answers, atol=1e-3)
 
 
@@ -562,6 +622,19 @@ def test_calibration_excuses_hits_that_drown():
     assert counted == Count(1, 0, 0)
 
 
+def test_evaluation_excuses_hits_that_drown_or_are_doubted():
+    hits = [Label(0.5, "kick", 1.0), Label(1.0, "kick", 0.1, -20.0), Label(1.5, "kick", 0.1, DOUBTED)]
+    events = [Event("kick", 1, 1, round(44100 * t), round(44100 * (t + 0.02)), 44100) for t in (0.51, 1.01, 3.0)]
+    figures = evaluate.score([evaluate.Track("a", 4.0, hits, events)], ["kick"])
+    for window in ("50ms", "25ms"):
+        row = figures["labels"]["kick"][window]
+        assert (row["tp"], row["fp"], row["fn"]) == (1, 1, 0)
+    assert figures["labels"]["kick"]["bias_ms"] == pytest.approx(10, abs=0.1)
+    assert figures["labels"]["kick"]["delay_ms"]["median"] == pytest.approx(30, abs=0.1)
+    heard = [event.time for event in events]
+    assert count(hits[:1], heard, 0.05)[0] == match([0.5], heard, 0.05)[0] == Count(1, 2, 0)
+
+
 def test_calibration_keeps_what_it_cannot_choose(model, chunks, tmp_path, capsys):
     spec = ModelSpec("t", ("kick",), ("kick",), FeatureSpec(), (44100,), (0.9,), (0.03,), (0.01,))
     kept, ((threshold, _, offset),) = calibrate.calibrate(spec, [(np.full((200, 1), 0.5, np.float32), [], 44100)])
@@ -612,6 +685,13 @@ def test_evaluate_tells_what_it_leaves_out(tmp_path, capsys):
     assert f"left out, without a .tsv or .txt of labels: {tmp_path / 'b.wav'}\n" in capsys.readouterr().err
 
 
+def test_evaluate_takes_every_form_of_recording(tmp_path):
+    for suffix in RECORDINGS:
+        (tmp_path / f"{suffix[1:]}{suffix}").touch()
+        (tmp_path / f"{suffix[1:]}.txt").touch()
+    assert {recording.suffix for recording, _ in evaluate.find(tmp_path, tmp_path)} == set(RECORDINGS)
+
+
 def test_evaluate_names_what_it_cannot_read(model, tmp_path, capsys):
     for content, labels, message in (
         (b"no sound", "0.5 KD\n", "a.wav"),
@@ -659,9 +739,9 @@ def test_missing_inputs_give_a_line_and_code_2(script, arguments, capsys, tmp_pa
 
 def test_config_names_are_checked():
     with pytest.raises(ValueError, match="unknown settings: stepz"):
-        train.TrainConfig.from_dict({"stepz": 3})
-    config = train.TrainConfig(augment=replace(Augment(), level_db=(-3.0, 0.0)))
-    assert train.TrainConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+        TrainConfig.from_dict({"stepz": 3})
+    config = TrainConfig(augment=replace(Augment(), level_db=(-3.0, 0.0)))
+    assert TrainConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
 SMALL = {"sizes": {"channels": 8, "dilations": [1, 2]}, "features": SPEC, "labels": LABELS, "delay": 2}
@@ -669,7 +749,7 @@ SMALL = {"sizes": {"channels": 8, "dilations": [1, 2]}, "features": SPEC, "label
 
 def small(path, **settings):
     """Write the checkpoint of a small network; return its path."""
-    write_checkpoint(train.checkpoint(train.DrumTask(asdict(train.TrainConfig(**{**SMALL, **settings})))), path)
+    write_checkpoint(checkpoint(DrumTask(asdict(TrainConfig(**{**SMALL, **settings})))), path)
     return path
 
 
@@ -677,7 +757,7 @@ def test_average_is_the_mean_of_the_weights(tmp_path):
     first = small(tmp_path / "a.ckpt", steps=10)
     second = small(tmp_path / "b.ckpt", seed=1, steps=20, train=("others",), weights=(2.0,), delay=(2, 2, 2))
     mean = average.average([first, second])
-    a, b = (train.load_task(path) for path in (first, second))
+    a, b = (load_task(path) for path in (first, second))
     for name, value in a.state_dict().items():
         expected = (value + b.state_dict()[name]) / 2 if value.is_floating_point() else value
         torch.testing.assert_close(mean["state_dict"][name], expected)
@@ -703,19 +783,19 @@ def test_networks_that_hear_or_say_other_things_have_no_mean(tmp_path, capsys, s
 
 
 def test_training_begins_with_weights_of_the_same_labels_and_dilations_only(tmp_path):
-    given = train.load_task(small(tmp_path / "a.ckpt", sizes={**SMALL["sizes"], "dropout": 0.3}))
-    train.take_weights(train.DrumTask(asdict(train.TrainConfig(**SMALL | {"delay": 12}))), given)
+    given = load_task(small(tmp_path / "a.ckpt", sizes={**SMALL["sizes"], "dropout": 0.3}))
+    take_weights(DrumTask(asdict(TrainConfig(**SMALL | {"delay": 12}))), given)
     for other in ({"sizes": {"channels": 8, "dilations": [2, 1]}}, {"labels": ("snare", "kick", "hihat")}):
-        task = train.DrumTask(asdict(train.TrainConfig(**SMALL | other)))
+        task = DrumTask(asdict(TrainConfig(**SMALL | other)))
         with pytest.raises(ValueError, match="another network"):
-            train.take_weights(task, given)
+            take_weights(task, given)
 
 
 def test_networks_that_answer_together_are_a_checkpoint_like_any_other(tmp_path):
     paths, tasks = [], []
     for seed, (architecture, channels) in enumerate((("tcn", 8), ("convtcn", 12))):
-        config = train.TrainConfig(architecture=architecture, sizes={"channels": channels}, delay=2, seed=seed)
-        tasks.append(train.DrumTask(asdict(config)).eval())
+        config = TrainConfig(architecture=architecture, sizes={"channels": channels}, delay=2, seed=seed)
+        tasks.append(DrumTask(asdict(config)).eval())
         paths.append(tmp_path / f"{architecture}.ckpt")
         torch.save(
             {
@@ -727,7 +807,7 @@ def test_networks_that_answer_together_are_a_checkpoint_like_any_other(tmp_path)
         )
     both = tmp_path / "both.ckpt"
     assert average.main(["--answers", *map(str, paths), "--out", str(both)]) == 0
-    loaded = train.DrumTask.load_from_checkpoint(both, map_location="cpu", weights_only=True).eval()
+    loaded = DrumTask.load_from_checkpoint(both, map_location="cpu", weights_only=True).eval()
     x = torch.randn(1, 40, loaded.config.features.bands) * 15 - 60
 
     def onset(network):
@@ -744,6 +824,15 @@ def test_networks_that_answer_together_are_a_checkpoint_like_any_other(tmp_path)
     torch.save(other, paths[0])
     with pytest.raises(ValueError, match=r"delays are \(2, .*, those of .* \(1, "):
         average.together(paths)
+
+
+def test_networks_of_other_sets_answer_together_with_the_boldness_of_neither(tmp_path):
+    first = small(tmp_path / "a.ckpt", train=("one",), weights=(2.0,), boldness=(3.0,))
+    second = small(tmp_path / "b.ckpt", train=("two",))
+    both = tmp_path / "both.ckpt"
+    assert average.main(["--answers", str(first), str(second), "--out", str(both)]) == 0
+    config = load_task(both).config
+    assert (config.train, config.weights, config.boldness) == (("one", "two"), (), ())
 
 
 def test_a_crop_may_begin_in_silence_and_nothing_is_asked_where_a_hit_is_cut():

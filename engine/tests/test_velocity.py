@@ -13,8 +13,8 @@ from dance import FeatureSpec  # noqa: E402
 from dance.features import log_mel  # noqa: E402
 from labelgen.chunks import Chunk, ChunkWriter, Label, Manifest, layered  # noqa: E402
 from labelgen.patterns import STYLES  # noqa: E402
+from training.config import TrainConfig  # noqa: E402
 from training.loss import DrumLoss, disorder, targets  # noqa: E402
-from training.train import TrainConfig  # noqa: E402
 
 
 def played(seed=0, songs=4):
