@@ -7,10 +7,11 @@ from setuptools import Extension, find_packages, setup
 
 # Elsewhere sine and logarithm are in a library of their own, which Windows does not have.
 MATHS = [] if sys.platform == "win32" else ["m"]
-COMPILE = ["-O3", "-fno-math-errno", "-ffp-contract=off"]
+# Python's own flags ask for debugging symbols: five megabytes, with the paths of the machine that built them.
+COMPILE = ["-O3", "-fno-math-errno", "-ffp-contract=off", "-g0"]
 
 setup(
-    packages=find_packages("engine", include=["dance", "dance.*"]),
+    packages=[*find_packages("engine", include=["dance", "dance.*"]), "dance.released"],
     package_dir={"": "engine"},
     ext_modules=cythonize(
         [

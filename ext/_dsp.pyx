@@ -26,6 +26,7 @@ cdef extern from *:
 cdef enum:
     LANES = 4  # floats of one SSE or NEON register
 
+cdef long long LONGEST = <long long>1 << 53  # samples: beyond, frames' ends are not exact
 cdef float LOUDEST = 8.0
 cdef float QUIETEST = 1e-15
 cdef float LARGEST_FINITE = 3.4028234663852886e38
@@ -205,6 +206,8 @@ cdef class LogMel:
     def __cinit__(self, double hop_seconds, double sample_rate, window, filters, double floor):
         window = np.asarray(window, np.float64)
         filters = np.asarray(filters, np.float64)
+        if window.ndim != 1 or filters.ndim != 2:
+            raise ValueError("the window has one dimension, filters have two")
         self.hop_seconds = hop_seconds
         self.sample_rate = sample_rate
         self.floor = floor * POWER_GAIN
@@ -214,8 +217,8 @@ cdef class LogMel:
         self.size = 2 * self.half
         if self.half < 8 or self.half & (self.half - 1) or self.size < self.window:
             raise ValueError("the FFT must be a power of two, at least 16 and at least the window")
-        if not hop_seconds * sample_rate >= 1:
-            raise ValueError("the hop must be at least one sample")
+        if not 1 <= hop_seconds * sample_rate <= LONGEST:
+            raise ValueError("the hop must be at least one sample, and finite")
         # Frames read `size` samples that lie in a row; a longer buffer makes moving them back rare.
         self.capacity = 4 * self.size
         self.history = np.zeros(self.capacity, np.float32)
@@ -265,8 +268,8 @@ cdef class LogMel:
 
     def frames_after(self, long long samples):
         """Return how many frames `samples` more samples complete."""
-        if samples < 0:
-            raise ValueError("samples must not be negative")
+        if not 0 <= samples <= LONGEST - self.position:
+            raise ValueError("samples must not be negative, nor the stream longer than its clock")
         return self._frames_after(samples)
 
     def skip(self, long long samples):

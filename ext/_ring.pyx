@@ -118,13 +118,16 @@ cdef class Ring:
             If `data` does not hold whole frames of `channels` aligned samples.
         """
         cdef const unsigned char[::1] view = data
-        if channels < 1 or view.shape[0] % (4 * channels):
+        cdef uint64_t frame = 4 * <uint64_t>channels
+        if view is None:
+            raise TypeError("need data, not None")
+        if channels < 1 or view.shape[0] % frame:
             raise ValueError("data must hold whole float32 frames of the given channels")
         if view.shape[0] == 0:
             return 0
         if <size_t>&view[0] % 4:
             raise ValueError("data must be aligned for float32")
-        return self._write(<const float*>&view[0], view.shape[0] // (4 * channels), channels)
+        return self._write(<const float*>&view[0], view.shape[0] // frame, channels)
 
     def read(self, out):
         """Take what is there, up to the next gap; the reader's thread only, never waits.
@@ -227,7 +230,7 @@ cdef const float[::1] _floats(samples):
     try:
         if samples is not None:
             return samples
-    except ValueError:
+    except (ValueError, BufferError):
         pass
     raise TypeError("samples must be a contiguous float32 array of one dimension")
 
@@ -236,6 +239,6 @@ cdef float[::1] _writable(out):
     try:
         if out is not None:
             return out
-    except ValueError:
+    except (ValueError, BufferError):
         pass
     raise TypeError("out must be a writable, contiguous float32 array of one dimension")

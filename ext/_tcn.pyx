@@ -10,6 +10,8 @@ Contents
 TCN
 """
 
+from operator import index
+
 import numpy as np
 
 from libc.math cimport expf
@@ -116,6 +118,9 @@ cdef class TCN:
         self, frontend, lift, dilations, weights, scales, biases, skipped, heads, heads_scales, heads_bias,
         Py_ssize_t bands, Py_ssize_t labels,
     ):
+        if np.ndim(weights) != 2 or np.ndim(heads) != 2:
+            raise ValueError("weights and heads must be of two dimensions")
+        dilations = [index(dilation) for dilation in dilations]
         self.bands, self.labels = bands, labels
         self.blocks, self.channels = len(dilations), weights.shape[1]
         self.size = heads.shape[1] - 2 * labels
@@ -139,12 +144,13 @@ cdef class TCN:
             self.usual, self.middle, self.lows = lift["usual"], lift["middle"], lift["lows"]
         self.weights, self.scales, self.biases, self.skipped = weights, scales, biases, skipped
         self.heads, self.heads_scales, self.heads_bias = heads, heads_scales, heads_bias
+        # Python's own integers: what is too large for an array is refused here, not wrapped below.
+        self.heard = np.zeros((2 * sum(dilations), self.channels), np.float32)
         self.dilations = np.array(dilations, np.intp)
         self.begins = np.concatenate([[0], 2 * np.cumsum(dilations)]).astype(np.intp)
         self.places = np.zeros(self.blocks, np.intp)
         self.level, self.last, self.sums, self.loud_sums = np.zeros((4, bands), np.float32)
         self.frames = np.zeros((3, 3 * bands), np.float32)
-        self.heard = np.zeros((self.begins[self.blocks], self.channels), np.float32)
         self.stream, self.hidden = np.zeros((2, self.channels), np.float32)
         self.answers = np.zeros(heads.shape[1], np.float32)
         self.reset()
@@ -183,14 +189,13 @@ cdef class TCN:
         ):
             raise ValueError(f"need {self.bands} bands, {self.labels} labels and {self.size} dimensions of timbre")
         cdef Py_ssize_t i
-        with nogil:
-            self._listen(&frame[0])
-            self._convolve()
-            for i in range(self.labels):
-                onset[i] = logistic(self.answers[i])
-                velocity[i] = logistic(self.answers[self.labels + i])
-            for i in range(self.size):
-                timbre[i] = self.answers[2 * self.labels + i]
+        self._listen(&frame[0])
+        self._convolve()
+        for i in range(self.labels):
+            onset[i] = logistic(self.answers[i])
+            velocity[i] = logistic(self.answers[self.labels + i])
+        for i in range(self.size):
+            timbre[i] = self.answers[2 * self.labels + i]
 
     cdef void _listen(self, const float* frame) noexcept nogil:
         """The frontend: level, rise, and level against its mean become the newest of `frames`."""

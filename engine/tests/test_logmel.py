@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soxr
 
+from dance import _dsp
 from dance.errors import SpecError
 from dance.features import LogMel, log_mel
 from dance.spec import FeatureSpec
@@ -230,6 +231,25 @@ WRONG_SAMPLES = [
     b"1234",
     None,
 ]
+
+
+def test_a_stream_has_an_end():
+    mel = LogMel(SPEC, 44100)
+    for more in (2**53 + 1, 2**63 - 1):
+        with pytest.raises(ValueError, match="clock"):
+            mel.skip(more)
+    mel.skip(2**53)
+    with pytest.raises(ValueError, match="clock"):
+        mel.skip(1)
+
+
+@pytest.mark.parametrize(
+    ("hop", "window", "filters"),
+    [(0.01, np.ones(16), np.ones(9)), (0.01, np.ones((4, 4)), np.ones((2, 9))), (np.inf, np.ones(16), np.ones((2, 9)))],
+)
+def test_what_makes_no_frames_is_refused(hop, window, filters):
+    with pytest.raises(ValueError):
+        _dsp.LogMel(hop, 44100, window, filters, 1e-10)
 
 
 @pytest.mark.parametrize("samples", WRONG_SAMPLES, ids=lambda value: type(value).__name__)

@@ -15,6 +15,22 @@ def ramp(start: int, count: int) -> np.ndarray:
     return np.arange(start, start + count, dtype=np.float32)
 
 
+@pytest.mark.parametrize("channels", [1 << 30, (1 << 30) + 1, 0, -1])
+def test_frames_of_impossible_channels_are_refused(channels):
+    with pytest.raises(ValueError, match="whole float32 frames"):
+        Ring(16).write_interleaved(bytes(16), channels)
+
+
+@pytest.mark.parametrize("wrong", [memoryview(np.zeros(8, np.float32))[::2], None])
+def test_views_that_are_no_samples_are_refused(wrong):
+    with pytest.raises(TypeError):
+        Ring(16).write(wrong)
+    with pytest.raises(TypeError):
+        Ring(16).read(wrong)
+    with pytest.raises(TypeError):
+        Ring(16).write_interleaved(None, 2)
+
+
 def test_capacity_is_the_next_power_of_two() -> None:
     assert [Ring(n).capacity for n in (1, 2, 3, 1000, 1024, 1025)] == [1, 2, 4, 1024, 1024, 2048]
     for wrong in (0, -1, 2**31):

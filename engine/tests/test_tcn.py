@@ -84,10 +84,12 @@ def test_others_are_left_to_onnx_runtime(tmp_path):
         lambda told: told.pop("frontend"),
         lambda told: told["dilations"].append(1),
         lambda told: told["dilations"].__setitem__(0, 0),
+        lambda told: told["dilations"].__setitem__(0, 1.5),
+        lambda told: told["dilations"].__setitem__(slice(None), [2**63] * len(told["dilations"])),  # twice: a wrap to 0
         lambda told: told["frontend"].pop("decay"),
         lambda told: told["lift"].pop("share"),
     ],
-    ids=["no frontend", "a block too many", "no dilation", "no decay", "no share"],
+    ids=["no frontend", "a block too many", "no dilation", "half a frame", "endless", "no decay", "no share"],
 )
 def test_a_wrong_description_is_refused(spoil, tmp_path):
     path = exported(tmp_path, "tcn", **SMALL, usual_db=USUAL)
