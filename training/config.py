@@ -34,10 +34,9 @@ class TrainConfig:
         How often each training set is drawn, relative to its length; empty: 1 each.
     boldness : tuple of float or of tuples of float
         How many times `positive` a hit weighs in each training set, of all labels or of one after the other; empty: 1
-        each. The threshold with the best F is
-        half of that F (Lipton, Elkan & Narayanaswamy, "Optimal thresholding of classifiers to maximize F1 measure",
-        2014), so where little can be heard, in a room, a smaller chance should do; there is one threshold, so the
-        network must raise it.
+        each. The threshold with the best F is half of that F (Lipton, Elkan & Narayanaswamy, "Optimal thresholding of
+        classifiers to maximize F1 measure", 2014), so where little can be heard, in a room, a smaller chance should do;
+        there is one threshold, so the network must raise it.
     architecture : str
     sizes : dict
         Fields of the architecture's config that differ from its defaults.

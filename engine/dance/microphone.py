@@ -24,7 +24,7 @@ from . import portaudio
 from ._ring import Ring
 from .errors import SourceError, SpecError, reason
 from .gaps import Gaps
-from .portaudio import AbsentError, Device
+from .portaudio import NoDeviceError, Device
 from .sources import Read, Source, wanted
 
 PERIOD = 256
@@ -125,7 +125,7 @@ class Microphone(Source):
         while self._audio is None:
             try:
                 self._connect(wanted(sample_rate))
-            except AbsentError as error:
+            except NoDeviceError as error:
                 now = monotonic()
                 if now >= deadline:
                     raise
@@ -208,7 +208,7 @@ class Microphone(Source):
                     stream = self._open(audio, device, rates)
                     break
                 except SourceError as error:
-                    if isinstance(error, AbsentError):
+                    if isinstance(error, NoDeviceError):
                         error.devices = found
                     refusal = refusal or error
             else:
@@ -261,7 +261,7 @@ class Microphone(Source):
                         break
         last = refusals[-1]
         if getattr(last, "errno", _BAD_RATE) not in (_BAD_RATE, _BAD_CHANNELS, _BAD_FORMAT):
-            raise AbsentError(
+            raise NoDeviceError(
                 f'"{device.name}" does not open (PortAudio: {reason(last)}): taken by another program, or gone'
             )
         raise SourceError(

@@ -4,7 +4,7 @@ PyAudio is imported only when it is needed.
 
 Contents
 --------
-Device, list_devices, AbsentError
+Device, list_devices, NoDeviceError
     What there is to hear.
 start, devices, choose, forget_search, quiet
     How a device is found.
@@ -53,7 +53,7 @@ class Device:
     default: bool
 
 
-class AbsentError(SourceError):
+class NoDeviceError(SourceError):
     """A device that is not there now; waiting may bring it.
 
     Attributes
@@ -102,7 +102,7 @@ def start() -> Any:
         with quiet():
             return pyaudio.PyAudio()
     except OSError as error:
-        raise AbsentError(f"PortAudio does not start ({error}); check the sound system", ()) from None
+        raise NoDeviceError(f"PortAudio does not start ({error}); check the sound system", ()) from None
 
 
 def devices(audio: Any, kind: Kind = "input") -> list[Device]:
@@ -131,11 +131,11 @@ def choose(found: Sequence[Device], wanted: int | str | None, kind: Kind = "inpu
 
     Raises
     ------
-    AbsentError
+    NoDeviceError
         If there is none.
     """
     if not found:
-        raise AbsentError(
+        raise NoDeviceError(
             f"no {kind} device: plug one in, or start the sound server (PipeWire, PulseAudio, JACK)", found
         )
     if wanted is None:
@@ -148,7 +148,7 @@ def choose(found: Sequence[Device], wanted: int | str | None, kind: Kind = "inpu
         matches.sort(key=lambda device: device.name.casefold() != part)
     if not matches:
         names = ", ".join(f"{device.index} {device.name}" for device in found)
-        raise AbsentError(f'no {kind} device "{wanted}"; there are: {names}', found)
+        raise NoDeviceError(f'no {kind} device "{wanted}"; there are: {names}', found)
     return matches[0]
 
 

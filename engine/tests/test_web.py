@@ -31,7 +31,7 @@ from dance.commands import common, outputs
 from dance.commands.monitor import in_turn
 from dance.features import log_mel
 from dance.network import Network
-from dance.portaudio import AbsentError, Device
+from dance.portaudio import NoDeviceError, Device
 from dance.sources import Source
 from dance.web import server
 from dance.web.access import Access
@@ -384,14 +384,14 @@ def test_a_device_that_is_not_there_is_waited_for(monkeypatch: pytest.MonkeyPatc
 
     def hear(device: str | None) -> None:
         if device not in [device.name for device in names]:
-            raise AbsentError(f'no input device "{device}"')
+            raise NoDeviceError(f'no input device "{device}"')
         heard.append(device)
         monitor.engine(Script(), detector())
 
     with Monitor(port=0, devices=lambda: names) as monitor, page(monitor.url) as one:
-        with pytest.raises(AbsentError):
+        with pytest.raises(NoDeviceError):
             in_turn(hear, "USB", monitor)
-        with pytest.raises(AbsentError):
+        with pytest.raises(NoDeviceError):
             in_turn(hear, "USB", monitor, patience=0.02)
         patient = {"patience": math.inf}
         listening = threading.Thread(target=in_turn, args=(hear, "USB", monitor), kwargs=patient, daemon=True)
@@ -417,7 +417,7 @@ def test_a_device_that_appears_is_heard_without_a_choice(monkeypatch: pytest.Mon
     def hear(device: str | None) -> None:
         attempts.append(device)
         if len(attempts) < 4:
-            raise AbsentError("unplugged")
+            raise NoDeviceError("unplugged")
 
     in_turn(hear, None, monitor, patience=math.inf)
     assert attempts == [None] * 4

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, SpecError
-from ..portaudio import AbsentError, Device, Search
+from ..portaudio import NoDeviceError, Device, Search
 from ..web import PORT, SETTINGS
 from .common import port, say
 
@@ -86,7 +86,7 @@ def in_turn(
             now = monotonic()
             if not told:  # the waiting begins
                 deadline, search = now + patience, Search()
-            if now >= deadline or not isinstance(error, AbsentError):
+            if now >= deadline or not isinstance(error, NoDeviceError):
                 raise
             problem = f"{error}; waiting for it"
             if problem != told:
