@@ -24,7 +24,7 @@ from . import portaudio
 from ._ring import Ring
 from .errors import SourceError, SpecError, reason
 from .gaps import Gaps
-from .portaudio import NoDeviceError, Device
+from .portaudio import Device, NoDeviceError
 from .sources import Read, Source, wanted
 
 PERIOD = 256

@@ -31,7 +31,7 @@ from dance.commands import common, outputs
 from dance.commands.monitor import in_turn
 from dance.features import log_mel
 from dance.network import Network
-from dance.portaudio import NoDeviceError, Device
+from dance.portaudio import Device, NoDeviceError
 from dance.sources import Source
 from dance.web import server
 from dance.web.access import Access

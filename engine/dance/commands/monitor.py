@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ..errors import SourceError, SpecError
-from ..portaudio import NoDeviceError, Device, Search
+from ..portaudio import Device, NoDeviceError, Search
 from ..web import PORT, SETTINGS
 from .common import port, say
 
