@@ -1,11 +1,10 @@
-"""What the benchmarks share: the demo song, a reader of recordings, numbers from the command line, and how they end.
+"""What the benchmarks share: the demo song, a reader of recordings, and how they end.
 
 Contents
 --------
-ROOT, SONG, RATE, mono, recordings, natural, guard
+ROOT, SONG, RATE, mono, recordings, guard
 """
 
-import argparse
 import functools
 import inspect
 import math
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from dance.errors import DanceError, reason
+from dance.errors import DanceError, line
 from dance.sources import SoundFile
 from labelgen.files import RECORDINGS
 
@@ -59,14 +58,6 @@ def recordings(folder: Path) -> list[Path]:
     return found
 
 
-def natural(text: str) -> int:
-    """Return a whole number of 0 or more, from the command line."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return value
-
-
 def guard(main: Main) -> Main:
     """Let a script's `main` end in one line and exit code 2 where the user can mend it, and in 130 after Ctrl-C."""
     name = Path(inspect.getfile(main)).stem
@@ -76,8 +67,7 @@ def guard(main: Main) -> Main:
         try:
             return main(argv)
         except (DanceError, OSError, ValueError, sf.LibsndfileError) as error:
-            file = getattr(error, "filename", None)
-            print(f"{name}: {f'{file}: ' if file else ''}{reason(error)}", file=sys.stderr)
+            print(f"{name}: {line(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130

@@ -6,7 +6,6 @@ sensitivities, so that the table shows what each setting buys and costs.
 """
 
 import argparse
-import csv
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono, recordings
 from dance import Detector
+from labelgen.material import read_rows
 from labelgen.work import positive
 from training.evaluate import Track, detect, find, read_truth, score
 
@@ -48,11 +48,7 @@ def drumless(folder: Path, split: str) -> list[Path]:
     manifest = folder / "manifest.csv"
     if not split or not manifest.exists():
         return found
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if not {"path", "split"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{manifest}: the manifest lacks the column path or split")
-        splits = {(folder / (row["path"] or "")).resolve(): row["split"] or "" for row in rows}
+    splits = {(folder / row["path"]).resolve(): row["split"] for _, row in read_rows(manifest, ("path", "split"))}
     chosen = [path for path in found if splits.get(path.resolve()) == split]
     if not chosen:
         there = ", ".join(sorted(filter(None, {*splits.values()}))) or "none"

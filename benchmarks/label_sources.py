@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from benchmarks.common import ROOT, guard, natural
+from benchmarks.common import ROOT, guard
 from labelgen import four_floor
 from labelgen.align import align
 from labelgen.attack import Recording, rises_of
 from labelgen.chunks import Label
-from labelgen.work import positive
+from labelgen.work import natural, positive
 from training.evaluate import find, read_truth
 
 NEAR = 0.025  # seconds within which a kick counts as found

@@ -23,11 +23,12 @@ from rich.table import Table
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from benchmarks.common import RATE, guard, mono, natural
+from benchmarks.common import RATE, guard, mono
 from dance import Detector, Event, FeatureSpec
 from dance.features import centres, log_mel
 from dance.loudness import RANGES
 from labelgen.chunks import Label, Manifest, read_labels
+from labelgen.work import natural
 from training.score import match
 
 F32 = npt.NDArray[np.float32]

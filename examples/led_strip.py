@@ -71,7 +71,8 @@ class Strip:
 
 
 for name in {"SIGTERM", "SIGHUP"} & {each.name for each in signal.Signals}:
-    signal.signal(signal.Signals[name], signal.default_int_handler)  # a service that is stopped leaves no light behind
+    if signal.getsignal(signal.Signals[name]) is signal.SIG_DFL:  # a service that is stopped leaves no light behind
+        signal.signal(signal.Signals[name], signal.default_int_handler)
 frames = []
 strip = Terminal() if options.simulate else Strip()
 try:

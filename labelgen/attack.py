@@ -7,7 +7,7 @@ beyond 6 kB a second.
 
 Contents
 --------
-BANDS, Recording, Rises, rises_of, peaks_of, strongest, attack_at, new_spectrum, ring
+BANDS, Band, Recording, Rises, rises_of, peaks_of, strongest, attack_at, new_spectrum, ring
 """
 
 from collections.abc import Iterator

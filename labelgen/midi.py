@@ -31,7 +31,7 @@ from labelgen.midi_files import SHORTEST, check_tempo, performance, read_midi
 from labelgen.pools import WorkError
 from labelgen.prominence import prominence
 from labelgen.synth import Audio, SoundFont
-from labelgen.work import add_work_options, chance, chunk_seconds, positive, run_command, sample_rate, seed
+from labelgen.work import add_work_options, chance, chunk_seconds, natural, positive, run_command, sample_rate
 
 MADE = 0.7  # of the songs that gain percussion have it made by rule, the others from one-shots if there are any
 LAST = 0.02  # seconds before the end of a chunk in which no hit begins
@@ -342,7 +342,7 @@ def parser() -> argparse.ArgumentParser:
     add("--chunks", type=positive(int), default=4, help="most chunks for a song and variant (default: %(default)s)")
     add("--stems", action="store_true", help="keep drums and backing beside the mix, for remixing in training")
     add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
-    add("--seed", type=seed, default=0, help="decides every random choice (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add_work_options(result)
     return result
 

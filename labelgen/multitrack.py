@@ -58,6 +58,7 @@ from labelgen.audio import LARGEST, LAST, SHORTEST
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import RECORDINGS, find_files, regular_file
 from labelgen.kits import Hit, voice_of
+from labelgen.material import read_rows
 from labelgen.packs import PAIRS, WORDS, class_of, words_of
 from labelgen.prominence import prominence
 from labelgen.shreds import ShredClassifier, Shreds, find_shreds, released, velocities
@@ -172,15 +173,11 @@ def read_tracks(path: Path) -> dict[str, Kind]:
         If it is none.
     """
     kinds = {}
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = csv.DictReader(file)
-        if missing := {"path", "class"} - set(rows.fieldnames or ()):
-            raise ValueError(f"{path}: the table lacks the columns {', '.join(sorted(missing))}")
-        for number, row in enumerate(rows, 2):
-            try:
-                kinds[row["path"]] = kind_of(row["class"] or "")
-            except ValueError as error:
-                raise ValueError(f"{path}: line {number}: {error}") from None
+    for place, row in read_rows(path, ("path", "class")):
+        try:
+            kinds[row["path"]] = kind_of(row["class"])
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
     return kinds
 
 

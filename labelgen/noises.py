@@ -16,7 +16,7 @@ from scipy.signal import butter, oaconvolve, sosfilt
 
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
 from labelgen.drum_machine import between
-from labelgen.work import add_work_options, positive, run_command, sample_rate, seed
+from labelgen.work import add_work_options, natural, positive, run_command, sample_rate
 
 Audio = npt.NDArray[np.float64]
 Random = np.random.Generator
@@ -161,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     add("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND", help="only these")
     add("--seconds", type=positive(float), default=30.0, help="of each chunk (default: %(default)s)")
     add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
-    add("--seed", type=seed, default=0, help="decides every random choice (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add("--out", type=Path, default=Path("data/chunks/noises"), help="folder of the set (default: %(default)s)")
     add_work_options(result)
     return result

@@ -16,7 +16,7 @@ import soundfile as sf
 
 from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
 from labelgen.effects import mix
-from labelgen.work import add_work_options, run_command, seed
+from labelgen.work import add_work_options, natural, run_command
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     add("backing", type=Path, help="set whose chunks have a backing stem")
     add("--out", type=Path, default=Path("data/chunks/remix"), help="folder of the new set (default: %(default)s)")
     add("--least", type=float, default=5.0, help="shortest drum chunk in seconds (default: %(default)s)")
-    add("--seed", type=seed, default=0, help="decides pairs and balances (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides pairs and balances (default: %(default)s)")
     add_work_options(result)
     return result
 

@@ -21,7 +21,7 @@ from pedalboard import HighpassFilter, LowpassFilter, PeakFilter, Pedalboard
 from scipy.signal import oaconvolve
 
 from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
-from labelgen.work import add_work_options, run_command, seed, share
+from labelgen.work import add_work_options, natural, run_command, share
 
 Audio = npt.NDArray[np.float32]
 ORDER = 12  # reflections, the first tenth of a second: what comes later, quieter, takes the square of the time
@@ -169,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
     add("sets", nargs="+", type=Path, metavar="SET", help="sets of chunks, with stems or without")
     add("--out", type=Path, default=Path("data/chunks/rooms"), help="folder of the new set (default: %(default)s)")
     add("--share", type=share, default=1.0, help="share of the chunks that are taken (default: %(default)s)")
-    add("--seed", type=seed, default=0, help="decides which chunks, and their rooms (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides which chunks, and their rooms (default: %(default)s)")
     add_work_options(result)
     return result
 

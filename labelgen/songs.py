@@ -16,7 +16,7 @@ import pretty_midi
 from tqdm import tqdm
 
 from labelgen.chunks import whole
-from labelgen.work import positive, seed
+from labelgen.work import natural, positive
 
 Style = TypeVar("Style")
 
@@ -27,7 +27,7 @@ def add_song_options(parser: argparse.ArgumentParser, out: Path, seconds: float)
     add("--out", type=Path, default=out, help="folder for the files (%(default)s)")
     add("--songs", type=positive(int), default=120, help="number of songs, styles in turn (default: %(default)s)")
     add("--seconds", type=positive(float), default=seconds, help="length of a song (default: %(default)s)")
-    add("--seed", type=seed, default=0, help="decides every choice (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides every choice (default: %(default)s)")
 
 
 def write_songs(

@@ -25,7 +25,7 @@ from labelgen.chunks import Chunk, ChunkWriter, chunk_name
 from labelgen.files import find_files
 from labelgen.kits import one_shot
 from labelgen.solos import STRUMS, Frame, Player, Stroke, draw_frame
-from labelgen.work import add_work_options, chunk_seconds, positive, run_command, sample_rate, seed
+from labelgen.work import add_work_options, chunk_seconds, natural, positive, run_command, sample_rate
 
 Audio = npt.NDArray[np.float32]
 Chord = Mapping[str, tuple[Path, ...]]
@@ -156,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
     add("--seconds", type=chunk_seconds, default=30.0, help="of each chunk (default: %(default)s)")
     add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
-    add("--seed", type=seed, default=0, help="decides every random choice (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add("--out", type=Path, default=Path("data/chunks/strums"), help="folder of the set (default: %(default)s)")
     add_work_options(result)
     return result

@@ -5,7 +5,7 @@ from a generator: they are drawn as they are needed, so memory does not grow wit
 
 Contents
 --------
-add_work_options, run_command, run_units, positive, seed, sample_rate, share, chance, chunk_seconds
+add_work_options, run_command, run_units, positive, natural, sample_rate, share, chance, chunk_seconds
 """
 
 import argparse
@@ -41,8 +41,8 @@ def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
     return read
 
 
-def seed(text: str) -> int:
-    """Read a seed for argparse."""
+def natural(text: str) -> int:
+    """Read a whole number of 0 or more for argparse, such as a seed."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below zero")

@@ -11,8 +11,8 @@ onset stops it, and a *replay* plays the labels of a performance with another ki
 
 Contents
 --------
-LAYERS, ABSENT, MAKERS, Track, ShredSet, gaps_between, backings, vary, sympathy, passage, audible, drums_of,
-performance, replay, whole_kits, roll_call, read_audio, degrade, leak, spoil, targets, cut, join
+LAYERS, ABSENT, MAKERS, Track, ShredSet, pack, gaps_between, backings, vary, sympathy, passage, faded, audible,
+drums_of, performance, replay, whole_kits, roll_call, read_audio, degrade, leak, spoil, targets, groups, cut, join
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

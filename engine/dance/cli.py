@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from ._version import __version__
 from .commands.common import MENDABLE, say
-from .errors import DanceError, reason
+from .errors import DanceError, line
 
 COMMANDS = ("devices", "doctor", "latency", "listen", "play", "transcribe")
 """Names of the subcommands and of their modules in `dance.commands`."""
@@ -51,11 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except DanceError as error:
-        say(error)
-        return MENDABLE
-    except OSError as error:
-        say(f"{os.fsdecode(error.filename)}: {reason(error)}" if isinstance(error.filename, str | bytes) else error)
+    except (DanceError, OSError) as error:
+        say(line(error))
         return MENDABLE
     except _Terminated as end:
         return _SIGNALLED + int(end.args[0])

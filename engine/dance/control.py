@@ -6,7 +6,7 @@ else that anybody sends has an effect.
 
 Contents
 --------
-OscControl
+Configurable, OscControl
 """
 
 import math

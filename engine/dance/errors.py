@@ -2,8 +2,10 @@
 
 Contents
 --------
-DanceError, SpecError, SourceError, SinkError, AbsentError, install, reason
+DanceError, SpecError, SourceError, SinkError, AbsentError, install, line, reason
 """
+
+import os
 
 
 class DanceError(Exception):
@@ -29,6 +31,12 @@ class AbsentError(SinkError):
 def install(extra: str) -> str:
     """Return how to get the packages of an optional part; not by its name alone, which on PyPI is another project's."""
     return f'pip install ".[{extra}]" in the checkout of dance'
+
+
+def line(error: Exception) -> str:
+    """Return an error in a line: the file that it is about, if any, and what the system says."""
+    name = getattr(error, "filename", None)
+    return f"{os.fsdecode(name)}: {reason(error)}" if isinstance(name, str | bytes) else str(error)
 
 
 def reason(error: Exception) -> object:

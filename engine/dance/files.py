@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+_BESIDE = ".dance-"  # begins the name of the folder in which a file is written
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -24,10 +26,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".dance-", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=_BESIDE, dir=path.parent) as folder:
             temporary = Path(folder) / path.name
             yield temporary
             temporary.replace(path)
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
+        if error.filename is None or Path(error.filename).parent.name.startswith(_BESIDE):
+            error.filename, error.filename2 = os.fspath(path), None
         raise

@@ -145,3 +145,13 @@ def test_what_can_be_no_host_is_not_waited_for(host: str) -> None:
     with pytest.raises(SinkError, match="no host") as caught:
         Osc(LABELS, host)
     assert not isinstance(caught.value, AbsentError)
+
+
+def test_an_address_of_a_link_keeps_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dance.sinks import osc
+
+    place = (socket.AF_INET6, ("fe80::1", 7000, 0, 1))
+    monkeypatch.setattr(osc, "look_up", lambda host, port, protocol: place)
+    sink = Osc(("kick",), "fe80::1%lo", 7000)
+    assert sink._client._address == "fe80::1%1"
+    sink.close()

@@ -147,13 +147,14 @@ class Outputs:
 
     def attach(self, engine: Configurable) -> None:
         """Let this engine be set from outside, and take times' offset from it; it begins as the last one was set."""
+        if self._control:  # first, or what is set over OSC meanwhile would go to the last one
+            self._control.control(engine)
         if self._engine:
             engine.configure(self._engine.settings)
         elif self._offset is not None:
-            engine.configure(replace(engine.settings, offset=self._offset))
+            offset = self._offset
+            engine.change(lambda settings: replace(settings, offset=offset))
         self._engine = engine
-        if self._control:
-            self._control.control(engine)
 
     def check(self) -> None:
         """Raise BrokenPipeError if whoever read our standard output went away."""

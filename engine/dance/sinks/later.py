@@ -18,7 +18,8 @@ _AGAIN_SECONDS = 5.0
 class Later:
     """Stands for a sink that can be made only once something is there; use it in an `Outlet`, whose thread tries.
 
-    It is made at once if it can be, else tried every 5 seconds. Hits meanwhile are missed.
+    It is made at once if it can be, else tried every 5 seconds. Hits meanwhile are missed, but for those during the
+    try that succeeds, which come late.
 
     Parameters
     ----------

@@ -83,7 +83,9 @@ class Osc:
                 )
             self._addresses[key] = address
         family, address = look_up(host, port, "OSC")
-        self._client = SimpleUDPClient(address[0], port, family=family)  # which would look up a name at each message
+        # The client would look up a name at each message. Of addresses of a link alone the fourth part says which link.
+        number = f"{address[0]}%{address[3]}" if len(address) > 2 and address[3] else address[0]
+        self._client = SimpleUDPClient(number, port, family=family)
         self._where = f"{host}:{port}"
         self._release, self._rate = release, rate
         self._envelope = envelope or Envelope(labels)
