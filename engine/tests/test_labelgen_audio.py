@@ -315,6 +315,26 @@ def test_a_bank_puts_sounds_together_as_they_are_cut(tmp_path):
     assert np.median((low - high)[kick]) > 1 > 0 > np.median((low - high)[hat])  # kicks ring into hats
 
 
+def test_sounds_of_a_bank_that_come_alone_are_single_clean_and_new_each_time(tmp_path, monkeypatch):
+    spec = shreds.ShredSpec()
+    shots = read_manifest(studio.one_shots(tmp_path / "shots"), "train")
+    bank = shred_bank.make_bank(shots, np.full(50, 0.1), spec, 0)
+    drawn = []
+    monkeypatch.setattr(shred_bank.HitBank, "sound", lambda self, voice, rng: drawn.append(voice) or _tone(rng, spec))
+    for alone in (0, 1):
+        monkeypatch.setattr(shred_bank, "ALONE", alone)
+        drawn.clear()
+        _, _, hit = bank.run(spec, 30, np.random.default_rng(0))
+        if alone:
+            assert len(drawn) >= 30 and hit.sum(axis=1).max() == 1
+        else:
+            assert len(drawn) < 30  # kits repeat their sounds
+
+
+def _tone(rng, spec):
+    return np.full((spec.before + shred_bank.TAIL, spec.features.bands), rng.uniform(1, 2), np.float32)
+
+
 def test_sympathy_adds_little_and_only_after_a_blow():
     kick = np.zeros(RATE, np.float32)
     kick[RATE // 2 :] = np.sin(np.arange(RATE // 2) / 80) * np.exp(-np.arange(RATE // 2) / 3000)
