@@ -2,7 +2,7 @@
 
 Contents
 --------
-ROOT, SONG, RATE, mono, recordings, guard
+ROOT, SONG, RATE, CannotCountError, mono, recordings, guard
 """
 
 import functools
@@ -25,6 +25,10 @@ Main = Callable[[Sequence[str] | None], int]
 ROOT = Path(__file__).resolve().parents[1]
 SONG = ROOT / "data" / "demo" / "song.ogg"
 RATE = 44100
+
+
+class CannotCountError(DanceError):
+    """A tool that counts is missing, failed, or there is no baseline; the message says what to do."""
 
 
 def mono(path: Path, rate: int, least: float = 0.0) -> npt.NDArray[np.float32]:

@@ -24,8 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import ROOT, guard
-from dance.errors import DanceError
+from benchmarks.common import ROOT, CannotCountError, guard
 from dance.features import mel_filters, window
 from dance.spec import FeatureSpec
 
@@ -82,10 +81,6 @@ for rate in given["rates"]:
 
 # callgrind_annotate's line for a method of a Cython class or a C function that it calls: count, share, mangled name
 KERNEL = re.compile(r"^\s*([\d,]+).*(?:__pyx_f_\d+_(?:context|dsp|tcn)_\d+([A-Z][A-Za-z]+?)_(\w+)|[:?](add_product)\b)")
-
-
-class CannotCountError(DanceError):
-    """A tool is missing, failed, or there is no baseline; the message says what to do."""
 
 
 def compiler() -> str:

@@ -263,7 +263,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def recordings(audio: Path, labels: Path | None) -> list[tuple[Path, Path]]:
+def labelled(audio: Path, labels: Path | None) -> list[tuple[Path, Path]]:
     """Return recordings with their label files.
 
     Raises
@@ -291,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: dict[str, Row | str] = {}
     seconds = 0.0
     Detector.load(args.model, sample_rate=RATE)
-    pairs = recordings(args.audio, args.labels)
+    pairs = labelled(args.audio, args.labels)
     with tempfile.TemporaryDirectory(prefix="dance-") as name:
         tracks = []
         for number, (audio, labels) in enumerate(pairs):

@@ -28,9 +28,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import RATE, ROOT, guard
+from benchmarks.common import RATE, ROOT, CannotCountError, guard
 from dance.detector import RELEASED
-from dance.errors import DanceError
 from dance.network import Network
 
 CROSS = ROOT / ".ci" / "cross-aarch64"
@@ -127,10 +126,6 @@ for block in blocks:
     detector.process(block)
 os.getppid()
 """
-
-
-class CannotCountError(DanceError):
-    """A tool is missing or failed; the message says what to do."""
 
 
 def count(core: str, model: Path = RELEASED) -> dict[str, float]:

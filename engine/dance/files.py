@@ -31,6 +31,6 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             temporary.replace(path)
     except OSError as error:
-        if error.filename is None or Path(error.filename).parent.name.startswith(_BESIDE):
+        if error.filename is None or Path(str(error.filename)).parent.name.startswith(_BESIDE):
             error.filename, error.filename2 = os.fspath(path), None
         raise

@@ -180,9 +180,9 @@ def test_labels_of_one_recording_are_asked_for(tmp_path: Path) -> None:
     audio.touch()
     labels.mkdir()
     with pytest.raises(ValueError, match=r"labels/a\.tsv"):
-        peers.recordings(audio, labels)
+        peers.labelled(audio, labels)
     (labels / "a.txt").touch()
-    assert peers.recordings(audio, labels) == [(audio, labels / "a.txt")]
+    assert peers.labelled(audio, labels) == [(audio, labels / "a.txt")]
 
 
 def test_a_wrong_model_of_ours_is_no_row(tmp_path: Path, capsys) -> None:

@@ -24,7 +24,6 @@ from ..events import Event
 from ..network import Network
 from ..scheduling import be_realtime, use_cpu
 from ..settings import Settings
-from ..sinks.osc import LAST_PORT
 from ..sources import Source
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from .outputs import Outputs
 
 DRAW_SECONDS = 1 / 25
+_LAST_PORT = 65535
 _TELLING_SECONDS = 0.5  # of sound, before which a share of real time says something about the start alone
 MENDABLE = 2
 """Exit code for what the user can mend."""
@@ -79,8 +79,8 @@ def period(text: str) -> int:
 
 def port(text: str) -> int:
     """Return a number of a port, from the command line; 0 is a free one."""
-    if not text.isdecimal() or int(text) > LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {LAST_PORT}")
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {_LAST_PORT}")
     return int(text)
 
 

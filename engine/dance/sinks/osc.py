@@ -2,7 +2,7 @@
 
 Contents
 --------
-Osc, PRESENCE, LAST_PORT
+Osc, PRESENCE
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from .hosts import look_up
 PRESENCE = "presence/"
 """What stands before a drum's name when its presence is meant."""
 
-LAST_PORT = 65535
+_LAST_PORT = 65535
 
 
 class Osc:
@@ -69,8 +69,8 @@ class Osc:
             from pythonosc.udp_client import SimpleUDPClient
         except ImportError as error:
             raise SinkError(f"OSC needs python-osc: {install('osc')} ({error})") from None
-        if not 0 < port <= LAST_PORT:
-            raise SinkError(f"OSC is sent to a port from 1 to {LAST_PORT}, not {port}")
+        if not 0 < port <= _LAST_PORT:
+            raise SinkError(f"OSC is sent to a port from 1 to {_LAST_PORT}, not {port}")
         labels = tuple(labels)
         keys = (*labels, *(PRESENCE + label for label in labels))
         self._addresses = {key: f"/dance/{key}" for key in keys}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Self
 
-from ..errors import AbsentError, DanceError, SpecError
+from ..errors import AbsentError, DanceError, SpecError, reason
 from ..events import Event
 
 Sink = Callable[[Event], object]
@@ -223,4 +223,4 @@ class Outlet:
 
 
 def _words(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return str(reason(error)) or type(error).__name__
