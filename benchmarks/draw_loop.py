@@ -27,8 +27,8 @@ from rich.table import Table
 from benchmarks.common import RATE, SONG, guard, mono
 from dance import Detector, Engine, Event, ProcessEngine, Read
 from dance._ring import Ring
+from dance.commands.arguments import positive
 from dance.sources import Source
-from labelgen.work import positive
 
 PERIOD = 256
 FRAME_SECONDS = 1 / 60

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono, recordings
 from dance import Detector
+from dance.commands.arguments import positive
 from labelgen.material import read_rows
-from labelgen.work import positive
 from training.evaluate import Track, detect, find, read_truth, score
 
 

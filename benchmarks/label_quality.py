@@ -19,12 +19,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmarks.common import guard
+from dance.commands.arguments import positive
 from labelgen.audio import hear
 from labelgen.chunks import Label, Manifest, read_labels
 from labelgen.files import RECORDINGS
 from labelgen.material import read_manifest
 from labelgen.shreds import ShredClassifier, released
-from labelgen.work import positive
 from training.evaluate import find, read_truth
 from training.score import Count, match
 from training.shred_data import backings, gaps_between, read_audio, whole_kits

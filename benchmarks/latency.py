@@ -23,11 +23,10 @@ from rich.table import Table
 
 from benchmarks.common import RATE, SONG, guard
 from dance import Detector, SourceError
-from dance.commands.common import period
+from dance.commands.arguments import natural, period
 from dance.commands.latency import report
 from dance.latency import PARTS, Measurement, measure_virtually
 from dance.score import match
-from labelgen.work import natural
 from training.evaluate import detect, find, read_truth
 
 TOLERANCE = 0.05

@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import RATE, SONG, guard, mono
+from dance.commands.arguments import positive
 from dance.detector import Detector
 from dance.errors import DanceError, SourceError
 from dance.sources import SoundFile
 from dance.web.monitor import Monitor
-from labelgen.work import positive
 
 FRAME = 1000 / 60
 """Milliseconds of a frame at 60 a second."""

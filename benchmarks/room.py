@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono, recordings
 from dance import Detector
+from dance.commands.arguments import natural
 from dance.commands.common import make_folder
-from labelgen.work import natural
 from training.evaluate import Track, find, read_truth, score
 
 F32 = npt.NDArray[np.float32]

@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import RATE, SONG, guard, mono
+from dance.commands.arguments import positive
 from dance.errors import SourceError
 from dance.virtual import VirtualMicrophone
-from labelgen.work import positive
 
 SOUND = ("HOME", "XDG_RUNTIME_DIR", "PULSE_")
 """How the environment variables begin through which a program finds a sound server."""

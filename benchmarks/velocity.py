@@ -25,10 +25,10 @@ from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono
 from dance import Detector, Event, FeatureSpec
+from dance.commands.arguments import natural
 from dance.features import centres, log_mel
 from dance.loudness import RANGES
 from labelgen.chunks import Label, Manifest, read_labels
-from labelgen.work import natural
 from training.score import match
 
 F32 = npt.NDArray[np.float32]

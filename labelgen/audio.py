@@ -21,11 +21,12 @@ import numpy.typing as npt
 import soundfile as sf
 import soxr
 
+from dance.commands.arguments import positive
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import RECORDINGS, find_files, regular_file
 from labelgen.separate import SeparationError, Separator
 from labelgen.shreds import RATE, RISE_DB, ShredClassifier, find_shreds, released, velocities
-from labelgen.work import add_work_options, positive, run_command
+from labelgen.work import add_work_options, run_command
 
 F32 = npt.NDArray[np.float32]
 

@@ -4,7 +4,7 @@ Audio is mono float32. Every choice comes from the generator that is passed in.
 
 Contents
 --------
-drum_bus, backing_bus, mix, rms_db
+BALANCE_DB, drum_bus, backing_bus, mix, rms_db
 """
 
 import numpy as np
@@ -21,6 +21,7 @@ from pedalboard import (
 )
 
 Audio = npt.NDArray[np.float32]
+BALANCE_DB = 3.0  # drums over backing
 
 
 def rms_db(audio: Audio) -> float:
@@ -88,9 +89,11 @@ def backing_bus(audio: Audio, sample_rate: int, rng: np.random.Generator) -> Aud
     return np.asarray(Pedalboard(chain)(audio, sample_rate), np.float32)
 
 
-def mix(drums: Audio, backing: Audio, sample_rate: int, rng: np.random.Generator) -> tuple[Audio, float]:
-    """Mix at a random balance and master it; return the mix and drums-to-backing in dB."""
-    balance = float(np.clip(rng.normal(3, 5), -8, 15))
+def mix(
+    drums: Audio, backing: Audio, sample_rate: int, rng: np.random.Generator, balance_db: float = BALANCE_DB
+) -> tuple[Audio, float]:
+    """Mix at a random balance, `balance_db` in the mean, and master it; return the mix and drums-to-backing in dB."""
+    balance = float(np.clip(rng.normal(balance_db, 5), balance_db - 11, balance_db + 12))
     if np.abs(backing).max(initial=0) > 1e-4:
         backing = backing * np.float32(10 ** ((rms_db(drums) - balance - rms_db(backing)) / 20))
     both = drums + backing

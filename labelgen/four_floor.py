@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dance.commands.arguments import positive
 from labelgen.attack import (
     FRAME,
     RATE,
@@ -43,7 +44,7 @@ from labelgen.attack import (
 )
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import MUSIC, find_files, regular_file
-from labelgen.work import add_work_options, positive, run_command
+from labelgen.work import add_work_options, run_command
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

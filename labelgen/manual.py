@@ -25,12 +25,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dance.commands.arguments import positive
 from labelgen.align import Alignment, align
 from labelgen.attack import FRAME, RATE, Recording, Rises, rises_of
 from labelgen.chunks import MANIFEST, Chunk, ChunkWriter, Label, Manifest, chunk_name
 from labelgen.files import MUSIC, find_files, regular_file
 from labelgen.label_files import LISTS, LONGEST, MIDI, Mark, Names, read_map, read_marks
-from labelgen.work import add_work_options, positive, run_command
+from labelgen.work import add_work_options, run_command
 
 AS_IS = Alignment(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.nan, "")
 AUDIBLE, UNEVEN, SHOWN = 0.005, 1e-4, 20  # seconds, seconds a second, and of how many songs it is said

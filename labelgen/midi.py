@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 
+from dance.commands.arguments import chance, natural, positive
 from dance.labels import GENERAL_MIDI, OTHER
 from labelgen.acoustic_kit import make_acoustic
 from labelgen.arrange import add_percussion, arrange
@@ -31,7 +32,7 @@ from labelgen.midi_files import SHORTEST, check_tempo, performance, read_midi
 from labelgen.pools import WorkError
 from labelgen.prominence import prominence
 from labelgen.synth import Audio, SoundFont
-from labelgen.work import add_work_options, chance, chunk_seconds, natural, positive, run_command, sample_rate
+from labelgen.work import add_work_options, chunk_seconds, run_command, sample_rate
 
 MADE = 0.7  # of the songs that gain percussion have it made by rule, the others from one-shots if there are any
 LAST = 0.02  # seconds before the end of a chunk in which no hit begins

@@ -36,6 +36,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from dance.commands.arguments import positive
 from dance.labels import LABELS
 from labelgen.attack import RATE
 from labelgen.chunks import Chunk
@@ -59,7 +60,7 @@ from labelgen.multitrack import (
 )
 from labelgen.packs import words_of
 from labelgen.shreds import ShredClassifier, find_shreds, released
-from labelgen.work import add_work_options, positive, run_command
+from labelgen.work import add_work_options, run_command
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

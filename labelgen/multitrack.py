@@ -52,6 +52,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dance.commands.arguments import positive
 from dance.labels import LABELS, ONE_SHOT, OTHER
 from labelgen.attack import BY_FFMPEG, FRAME, RATE, Recording, attack_at, peaks_of, rises_of
 from labelgen.audio import LARGEST, LAST, SHORTEST
@@ -62,7 +63,7 @@ from labelgen.material import read_rows
 from labelgen.packs import PAIRS, WORDS, class_of, words_of
 from labelgen.prominence import prominence
 from labelgen.shreds import ShredClassifier, Shreds, find_shreds, released, velocities
-from labelgen.work import add_work_options, positive, run_command
+from labelgen.work import add_work_options, run_command
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, oaconvolve, sosfilt
 
+from dance.commands.arguments import natural, positive
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
 from labelgen.drum_machine import between
-from labelgen.work import add_work_options, natural, positive, run_command, sample_rate
+from labelgen.work import add_work_options, run_command, sample_rate
 
 Audio = npt.NDArray[np.float64]
 Random = np.random.Generator

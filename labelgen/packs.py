@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
+from dance.commands.arguments import chance
 from labelgen.chunks import digest, whole
 from labelgen.kits import one_shot
 from labelgen.material import Item, read_manifest
-from labelgen.work import chance
 
 PAIRS: dict[tuple[str, str], str] = {
     **dict.fromkeys(

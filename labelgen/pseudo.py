@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import maximum_filter1d
 
+from dance.commands.arguments import positive, share
 from dance.context import weighed
 from dance.errors import SpecError
 from dance.features import log_mel
@@ -30,7 +31,7 @@ from dance.peaks import PeakPicker
 from labelgen.audio import LARGEST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import regular_file
-from labelgen.work import add_work_options, positive, run_command, share
+from labelgen.work import add_work_options, run_command
 from models.restored import hear, restored
 
 F32 = npt.NDArray[np.float32]

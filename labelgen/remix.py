@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from dance.commands.arguments import level, natural
 from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
-from labelgen.effects import mix
-from labelgen.work import add_work_options, natural, run_command
+from labelgen.effects import BALANCE_DB, mix
+from labelgen.work import add_work_options, run_command
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Pair:
     folders: tuple[Path, Path]
     out: Path
     seed: int
+    balance_db: float = BALANCE_DB
 
 
 def remix(pair: Pair) -> list[Chunk]:
@@ -38,7 +40,7 @@ def remix(pair: Pair) -> list[Chunk]:
         raise ValueError(f"the sets have {rate} and {other} samples a second")
     rng = np.random.default_rng([pair.seed, digest(pair.drums.name)])
     backing = np.resize(np.roll(backing, -int(rng.integers(len(backing)))), len(drums))
-    both, balance = mix(drums, backing, rate, rng)
+    both, balance = mix(drums, backing, rate, rng, pair.balance_db)
     labels = read_labels(pair.folders[0] / f"{pair.drums.name}.tsv")
     ChunkWriter(pair.out, rate).write(pair.drums.name, {"": both}, labels)
     terms = f"{pair.drums.licence}; {pair.backing.licence}".split("; ")
@@ -69,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     add("drums", type=Path, help="set whose chunks have a drums stem")
     add("backing", type=Path, help="set whose chunks have a backing stem")
     add("--out", type=Path, default=Path("data/chunks/remix"), help="folder of the new set (default: %(default)s)")
+    add("--balance", type=level, default=BALANCE_DB, metavar="DB",
+        help="drums over backing, in the mean; records have about -5 (default: %(default)s)")  # fmt: skip
     add("--least", type=float, default=5.0, help="shortest drum chunk in seconds (default: %(default)s)")
     add("--seed", type=natural, default=0, help="decides pairs and balances (default: %(default)s)")
     add_work_options(result)
@@ -94,7 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = np.random.default_rng(args.seed).permutation(max(len(drums), len(backings)))
     folders = (args.drums.absolute(), args.backing.absolute())
     jobs = [
-        (chunk.name, Pair(chunk, backings[order[i] % len(backings)], folders, args.out.absolute(), args.seed))
+        (
+            chunk.name,
+            Pair(chunk, backings[order[i] % len(backings)], folders, args.out.absolute(), args.seed, args.balance),
+        )
         for i, chunk in enumerate(drums)
     ]
     return run_command(args, remix, jobs)

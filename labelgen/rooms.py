@@ -20,8 +20,9 @@ import soundfile as sf
 from pedalboard import HighpassFilter, LowpassFilter, PeakFilter, Pedalboard
 from scipy.signal import oaconvolve
 
+from dance.commands.arguments import natural, share
 from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
-from labelgen.work import add_work_options, natural, run_command, share
+from labelgen.work import add_work_options, run_command
 
 Audio = npt.NDArray[np.float32]
 ORDER = 12  # reflections, the first tenth of a second: what comes later, quieter, takes the square of the time

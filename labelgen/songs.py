@@ -15,8 +15,8 @@ import numpy as np
 import pretty_midi
 from tqdm import tqdm
 
+from dance.commands.arguments import natural, positive
 from labelgen.chunks import whole
-from labelgen.work import natural, positive
 
 Style = TypeVar("Style")
 

@@ -21,11 +21,12 @@ import numpy.typing as npt
 from pedalboard import HighShelfFilter, LowShelfFilter, Pedalboard
 from scipy.signal import butter, sosfilt
 
+from dance.commands.arguments import natural, positive
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
 from labelgen.files import find_files
 from labelgen.kits import one_shot
 from labelgen.solos import STRUMS, Frame, Player, Stroke, draw_frame
-from labelgen.work import add_work_options, chunk_seconds, natural, positive, run_command, sample_rate
+from labelgen.work import add_work_options, chunk_seconds, run_command, sample_rate
 
 Audio = npt.NDArray[np.float32]
 Chord = Mapping[str, tuple[Path, ...]]

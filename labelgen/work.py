@@ -5,7 +5,7 @@ from a generator: they are drawn as they are needed, so memory does not grow wit
 
 Contents
 --------
-add_work_options, run_command, run_units, positive, natural, sample_rate, share, chance, chunk_seconds
+add_work_options, run_command, run_units, sample_rate, chunk_seconds
 """
 
 import argparse
@@ -20,72 +20,16 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from dance.commands.arguments import positive, within
 from labelgen.chunks import BusyError, Chunk, Manifest, digest, of_source, remove_stale
 from labelgen.files import printable
 from labelgen.pools import Cluster, Pool, Processes, WorkError
 
 Job = TypeVar("Job")
-Number = TypeVar("Number", int, float)
 
 
-def positive(kind: Callable[[str], Number]) -> Callable[[str], Number]:
-    """Return a type for argparse: a number of `kind` above zero."""
-
-    def read(text: str) -> Number:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text} is not a number above zero")
-        return value
-
-    read.__name__ = kind.__name__
-    return read
-
-
-def natural(text: str) -> int:
-    """Read a whole number of 0 or more for argparse, such as a seed."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return value
-
-
-def sample_rate(text: str) -> int:
-    """Read a sample rate for argparse, one that FLAC files may have."""
-    value = int(text)
-    if not 8000 <= value <= 192_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 8000 and 192000")
-    return value
-
-
-def share(text: str) -> float:
-    """Read a share for argparse."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError("more than 0, at most 1")
-    return value
-
-
-def chance(text: str) -> float:
-    """Read a share for argparse that may be none."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def chunk_seconds(text: str) -> float:
-    """Read the length of a chunk for argparse, long enough to learn from."""
-    value = float(text)
-    if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 1 on")
-    return value
-
-
-def _limit(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < threading.TIMEOUT_MAX:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
-    return value
+sample_rate = within(int, 8000, 192_000)  # that FLAC files may have
+chunk_seconds = within(float, 1, of="seconds")  # long enough to learn from
 
 
 def add_work_options(parser: argparse.ArgumentParser, limit: float = 600.0) -> None:
@@ -103,7 +47,7 @@ def add_work_options(parser: argparse.ArgumentParser, limit: float = 600.0) -> N
         help="processes on this machine (default: its cores, %(default)s here)")  # fmt: skip
     add("--scheduler", metavar="ADDRESS", help="work on a Dask cluster instead, for example tcp://host:8786; "
         "its workers (`dask worker ADDRESS --nworkers N --nthreads 1`) need the same files, same paths")  # fmt: skip
-    add("--limit", type=_limit, default=limit, metavar="SECONDS",
+    add("--limit", type=within(float, 0, threading.TIMEOUT_MAX, of="seconds"), default=limit, metavar="SECONDS",
         help="give up on a file after so long; 0 for never (default: %(default)g)")  # fmt: skip
     add("--retry", action="store_true", help="try again what an earlier run refused")
 

@@ -11,6 +11,7 @@ Augment, remix
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -220,7 +221,13 @@ def _audible(drums: Tensor, backing: Tensor, prominence: Tensor) -> Tensor:
 
 
 def remix(
-    drums: Tensor, backing: Tensor, velocity: Tensor, prominence: Tensor, augment: Augment, rng: np.random.Generator
+    drums: Tensor,
+    backing: Tensor,
+    velocity: Tensor,
+    prominence: Tensor,
+    augment: Augment,
+    rng: np.random.Generator,
+    louder_db: npt.ArrayLike = 0.0,
 ) -> dict[str, Tensor]:
     """Mix crops of drums and backing.
 
@@ -229,6 +236,8 @@ def remix(
     drums, backing : Tensor [batch, time, bands]
     velocity, prominence : Tensor [batch, time, labels]
         As in `training.dataset.FeatureSet`; velocities 0..1.
+    louder_db : float or array [batch]
+        What each crop's drums are louder than `Augment.balance_db` says.
 
     Returns
     -------
@@ -250,7 +259,7 @@ def remix(
     a = _power(drums + _tone(count, bands, augment.tone_db, rng))
     a = _ringing(a, some(augment.room), (2, 25), (0.15, 1.2), rng)
     b = _power(backing + _tone(count, bands, augment.tone_db, rng))
-    balance = np.clip(rng.normal(augment.balance_db, augment.balance_spread_db, count), -16, 24)
+    balance = np.clip(rng.normal(augment.balance_db + np.asarray(louder_db), augment.balance_spread_db, count), -20, 24)
     loud_a, loud_b = _loudness(a), _loudness(b)
     # a silent backing must not be raised to the level of the drums
     gain = torch.where(loud_b > -80, loud_a - loud_b - _column(balance), torch.zeros(()))

@@ -68,7 +68,7 @@ def together(checkpoints: Sequence[Path]) -> dict[str, Any]:
     configs = [asdict(task.config) for task in tasks]
     members = [{"architecture": config["architecture"], **config["sizes"]} for config in configs]
     config = {**configs[0], "architecture": "ensemble", "sizes": {"members": members}}
-    config |= {"weights": (), "boldness": ()}  # which are of the sets of one
+    config |= {"weights": (), "boldness": (), "louder_db": ()}  # which are of the sets of one
     config["train"] = tuple(dict.fromkeys(name for each in configs for name in each["train"]))
     weights = {
         name.replace("network.", f"network.members.{number}.", 1): value

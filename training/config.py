@@ -37,6 +37,9 @@ class TrainConfig:
         each. The threshold with the best F is half of that F (Lipton, Elkan & Narayanaswamy, "Optimal thresholding of
         classifiers to maximize F1 measure", 2014), so where little can be heard, in a room, a smaller chance should do;
         there is one threshold, so the network must raise it.
+    louder_db : tuple of float
+        What the drums of each training set are louder than `training.augment.Augment.balance_db` says; empty: 0 each.
+        Songs lose more of their drums to a small speaker than of the rest.
     architecture : str
     sizes : dict
         Fields of the architecture's config that differ from its defaults.
@@ -58,6 +61,7 @@ class TrainConfig:
     valid: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     boldness: tuple[Boldness, ...] = ()
+    louder_db: tuple[float, ...] = ()
     architecture: str = "tcn"
     sizes: dict[str, Any] = field(default_factory=dict)
     features: FeatureSpec = field(default_factory=FeatureSpec)
@@ -110,7 +114,7 @@ class TrainConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
-        for name in ("weights", "boldness"):
+        for name in ("weights", "boldness", "louder_db"):
             value = getattr(self, name)
             if not isinstance(value, tuple) or len(value) not in (0, len(self.train)):
                 raise ValueError(f"{name} must be one for each of the {len(self.train)} sets of train, not {value!r}")

@@ -221,6 +221,8 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         Of each set.
     boldness : sequence of float or of sequences of float, optional
         Of each set's crops of drums, for all labels or for each (`training.config.TrainConfig`).
+    louder_db : sequence of float, optional
+        Of each set's drums (`training.config.TrainConfig`).
 
     Attributes
     ----------
@@ -239,19 +241,22 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         seed: int,
         weights: Sequence[float] | None = None,
         boldness: Sequence[Boldness] | None = None,
+        louder_db: Sequence[float] | None = None,
     ) -> None:
         self.augment, self.frames, self.batch, self.count, self.seed = augment, frames, batch, count, seed
         self.epoch, self.rank, self.world = 0, 0, 1
-        given = zip(sets, weights or [1.0] * len(sets), boldness or [1.0] * len(sets), strict=True)
-        used = [(s, w, b) for s, w, b in given if len(s.drums) >= frames]
-        self.sets = [s for s, _, _ in used]
+        ones, zeros = [1.0] * len(sets), [0.0] * len(sets)
+        given = zip(sets, weights or ones, boldness or ones, louder_db or zeros, strict=True)
+        used = [each for each in given if len(each[0].drums) >= frames]
+        self.sets = [s for s, *_ in used]
         # places where a crop begins and ends with drums, and those where it does with backing
         self.starts = [
             [Places(s.parts[: len(s.parts) - frames + 1, part] & s.parts[frames - 1 :, part]) for s in self.sets]
             for part in (0, 1)
         ]
-        self.boldness = [np.broadcast_to(np.float32(b), (1, s.velocity.shape[1])) for s, _, b in used]
-        amounts = np.array([[len(x) * w for x, (_, w, _) in zip(starts, used, strict=True)]
+        self.boldness = [np.broadcast_to(np.float32(b), (1, s.velocity.shape[1])) for s, _, b, _ in used]
+        self.louder_db = [louder for *_, louder in used]
+        amounts = np.array([[len(x) * w for x, (_, w, *_) in zip(starts, used, strict=True)]
                             for starts in self.starts], float)  # fmt: skip
         if not amounts.size or not amounts.sum(axis=1).all():
             raise ValueError("the sets hold too little audio with drums, or none without")
@@ -272,7 +277,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             yield {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
     def _draw(self, crops: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-        drums, backings, velocities, prominences, boldness = [], [], [], [], []
+        drums, backings, velocities, prominences, boldness, louder = [], [], [], [], [], []
         for _ in range(crops):
             number, crop = self._crop(0, rng)
             source = self.sets[number]
@@ -280,6 +285,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             velocities.append(source.velocity[crop])
             prominences.append(source.prominence[crop])
             boldness.append(self.boldness[number])
+            louder.append(self.louder_db[number])
             if source.parts[crop.start, PARTS.index("whole")] and rng.random() < self.augment.plain:
                 backings.append(np.full(drums[-1].shape, FLOOR_DB, np.float32))
                 continue
@@ -298,6 +304,7 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
             torch.from_numpy(np.stack(prominences).astype(np.float32)),
             self.augment,
             rng,
+            louder,
         )
         return mixed | {"boldness": torch.from_numpy(np.stack(boldness))}
 

@@ -24,13 +24,13 @@ import soundfile as sf
 import torch
 from tqdm import tqdm
 
+from dance.commands.arguments import positive, share
 from dance.context import weighed
 from dance.detector import RELEASED
 from dance.labels import LABELS
 from dance.network import Network
 from dance.spec import ModelSpec
 from labelgen.chunks import Chunk, Manifest
-from labelgen.work import positive, share
 from models import DrumNet
 from training.calibrate import picked
 from training.export import PARITY, export, parity

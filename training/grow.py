@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from labelgen.work import positive
+from dance.commands.arguments import positive
 from models.tcn import TCN
 from training.checkpoints import write_checkpoint
 from training.task import DrumTask, load_task

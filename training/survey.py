@@ -19,9 +19,9 @@ import soundfile as sf
 import torch
 from tqdm import tqdm
 
+from dance.commands.arguments import positive
 from dance.features import log_mel
 from dance.votes import FAINTEST
-from labelgen.work import positive
 from models.frontend import SCALE_DB, SILENCE_DB, Lift, fading_peaks
 from models.restored import PIECE
 from models.tcn import TCN

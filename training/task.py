@@ -114,7 +114,15 @@ class Mixes(pl.LightningDataModule):
             return [load_features(Path(folder), c.features, c.labels) for folder in folders]
 
         self.train = Batches(
-            sets(c.train), c.augment, c.frames, c.batch, c.epoch_steps, c.seed, c.weights or None, c.boldness or None
+            sets(c.train),
+            c.augment,
+            c.frames,
+            c.batch,
+            c.epoch_steps,
+            c.seed,
+            c.weights or None,
+            c.boldness or None,
+            c.louder_db or None,
         )
         self.valid = None
         if c.valid:

@@ -23,7 +23,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Ric
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from labelgen.work import positive
+from dance.commands.arguments import positive
 from models import ARCHITECTURES
 from training.checkpoints import read_checkpoint
 from training.config import OF_THE_NETWORK, TrainConfig, read_settings

@@ -29,11 +29,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dance.commands.arguments import positive
 from labelgen.chunks import Chunk, Manifest, remove_stale, whole
 from labelgen.kits import KitLibrary
 from labelgen.material import Item, read_manifest
 from labelgen.shreds import RATE, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features, released
-from labelgen.work import positive
 from models.shred import ShredConfig, ShredNet
 from training.dataset import file_states
 from training.precision import native_bfloat16

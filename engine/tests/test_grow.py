@@ -117,5 +117,5 @@ def test_others_are_refused(checkpoint, tmp_path, capsys):
     for option in ("--dilations", "--channels"):
         with pytest.raises(SystemExit, match="2"):
             grow.main([str(checkpoint), option, "0", "--out", str(tmp_path / "out.ckpt")])
-        assert "not a number above zero" in capsys.readouterr().err
+        assert "must be more than 0, not" in capsys.readouterr().err
     assert not (tmp_path / "out.ckpt").exists()

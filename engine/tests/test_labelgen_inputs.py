@@ -256,7 +256,7 @@ def test_chunks_too_short_to_learn_from_are_refused_at_once(tmp_path, capsys):
     for main, given in ((drumless.main, tmp_path / "m.csv"), (strums.main, tmp_path)):
         with pytest.raises(SystemExit, match="2"):
             main([str(given), "--seconds", "0.05", "--out", str(tmp_path / "o")])
-        assert "--seconds: 0.05 is not a number of seconds from 1 on" in capsys.readouterr().err
+        assert "--seconds: must be at least 1 seconds, not 0.05" in capsys.readouterr().err
 
 
 def test_drumless_manifests_that_are_none(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import soundfile as sf
 import studio
 
@@ -24,6 +25,23 @@ def test_drums_keep_their_labels_over_another_backing(tmp_path):
         # the hum of 220 Hz lasts to the end, where no drum is left
         spectrum = np.abs(np.fft.rfft(audio[-rate // 4 :] * np.hanning(rate // 4)))
         assert abs(np.argmax(spectrum) * 4 - 220) <= 4
+
+
+def test_the_balance_is_what_was_asked_for_in_the_mean(tmp_path):
+    drums = studio.chunk_set(tmp_path / "drums", count=8, seconds=6.0)
+    means = []
+    for wanted in ("-6", "6"):
+        out = tmp_path / wanted
+        assert remix.main([str(drums), str(drums), "--out", str(out), "--balance", wanted, "--jobs", "1"]) == 0
+        means.append(np.mean([chunk.details["balance_db"] for chunk in Manifest(out).chunks()]))
+    assert np.diff(means) == pytest.approx(12, abs=0.01)
+
+
+@pytest.mark.parametrize("balance", ["nan", "inf", "70", "much"])
+def test_a_balance_that_is_none_is_refused(balance, capsys):
+    with pytest.raises(SystemExit) as ended:
+        remix.main(["drums", "backing", "--balance", balance])
+    assert ended.value.code == 2 and "--balance" in capsys.readouterr().err
 
 
 def test_a_set_without_such_chunks_is_named(tmp_path, capsys):

@@ -232,10 +232,10 @@ def test_missing_portaudio_and_missing_pulseaudio_are_a_line(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("128.5", "'128.5' is no number of frames; try 128"),
-        ("0", "0 frames are out of range: 16 to 8192"),
-        ("-256", "-256 frames are out of range: 16 to 8192"),
-        ("44100", "44100 frames are out of range: 16 to 8192"),
+        ("128.5", "'128.5' is no whole number of frames"),
+        ("0", "must be 16 to 8192 frames, not 0"),
+        ("-256", "must be 16 to 8192 frames, not -256"),
+        ("44100", "must be 16 to 8192 frames, not 44100"),
     ],
 )
 def test_a_bad_period_is_refused(command: str, value: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:

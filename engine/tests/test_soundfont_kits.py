@@ -89,7 +89,7 @@ def test_finger_snaps_are_no_claps(name):
 def test_a_share_is_between_none_and_all(tmp_path, capsys, value):
     with pytest.raises(SystemExit, match="2"):
         packs.main([str(tmp_path), "--test", value])
-    assert f"--test: {value} is not between 0 and 1" in capsys.readouterr().err
+    assert f"--test: must be 0 to 1, not {value}" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_with_its_code(tmp_path, monkeypatch):

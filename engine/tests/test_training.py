@@ -318,6 +318,21 @@ def test_remix_keeps_to_its_balance_and_level():
     torch.testing.assert_close(silent["frames"], mixed, atol=1e-2, rtol=0)
 
 
+def test_drums_of_a_set_are_as_much_louder_as_it_says(chunks):
+    drums, backing, velocity = torch.full((2, 50, 8), -30.0), torch.full((2, 50, 8), -30.0), torch.ones(2, 50, 1)
+    backing[..., 4:], drums[..., :4] = -100, -100  # each has bands of its own
+    frames = remix(drums, backing, velocity, 99 * velocity, PLAIN, np.random.default_rng(0), [0.0, -9.0])["frames"]
+    balance = frames[..., 4:].mean((1, 2)) - frames[..., :4].mean((1, 2))
+    assert balance.tolist() == pytest.approx([6, -3], abs=0.01)
+    one, other = (
+        next(iter(Batches([load_features(chunks, SPEC, LABELS)], PLAIN, 100, 4, 1, 0, louder_db=louder)))["frames"]
+        for louder in (None, (-12.0,))
+    )
+    assert not torch.equal(one, other)
+    with pytest.raises(ValueError, match="louder_db must be one for each"):
+        TrainConfig(louder_db=(1.0, 2.0))
+
+
 def test_drumless_crops_lose_drums_and_labels():
     only = replace(PLAIN, drumless=1.0)
     drums = torch.full((1, 60, 8), -100.0)

@@ -2,8 +2,8 @@
 
 Contents
 --------
-add_detector_options, add_display_options, add_scheduling_options, period, port, count, make_folder, spare,
-schedule, make_detector, hear, progress, say, MENDABLE, PERIODS
+add_detector_options, add_display_options, add_scheduling_options, make_folder, spare, schedule,
+make_detector, hear, progress, say, MENDABLE
 """
 
 import argparse
@@ -31,13 +31,9 @@ if TYPE_CHECKING:
     from .outputs import Outputs
 
 DRAW_SECONDS = 1 / 25
-_LAST_PORT = 65535
 _TELLING_SECONDS = 0.5  # of sound, before which a share of real time says something about the start alone
 MENDABLE = 2
 """Exit code for what the user can mend."""
-
-PERIODS = (16, 8192)
-"""Frames that a device may be asked to hand over at once: below, no device follows; above, nothing is live."""
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
@@ -63,36 +59,6 @@ def add_scheduling_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how to stand among other programs."""
     parser.add_argument("--realtime", action="store_true", help="go before other programs, where that is permitted")
     parser.add_argument("--cpu", type=int, metavar="N", help="run on this core only")
-
-
-def period(text: str) -> int:
-    """Return the frames of a device's period, from the command line."""
-    shortest, longest = PERIODS
-    try:
-        frames = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of frames; try 128") from None
-    if not shortest <= frames <= longest:
-        raise argparse.ArgumentTypeError(f"{frames} frames are out of range: {shortest} to {longest}")
-    return frames
-
-
-def port(text: str) -> int:
-    """Return a number of a port, from the command line; 0 is a free one."""
-    if not text.isdecimal() or int(text) > _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {_LAST_PORT}")
-    return int(text)
-
-
-def count(text: str) -> int:
-    """Return a whole number of 1 or more, from the command line."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
 
 
 def make_folder(path: Path) -> None:

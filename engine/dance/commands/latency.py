@@ -10,7 +10,8 @@ from ..errors import SpecError
 from ..latency import PARTS, Measurement, measure, measure_virtually
 from ..network import Network
 from ..sources import Source
-from .common import add_detector_options, count, make_detector, period, say
+from .arguments import count, device, period
+from .common import add_detector_options, make_detector, say
 
 NAME = "latency"
 HELP = "play hits, hear them, and print how late the callback is after the attack, part by part"
@@ -24,8 +25,8 @@ EXAMPLES = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
-    add("--device", type=_device, help="input: index or part of a name; default: the system's default input")
-    add("--output", type=_device, help="output: index or part of a name; default: the system's default output")
+    add("--device", type=device, help="input: index or part of a name; default: the system's default input")
+    add("--output", type=device, help="output: index or part of a name; default: the system's default output")
     add("--virtual", action="store_true", help="measure through a virtual microphone instead (needs PulseAudio)")
     add("--rate", type=count, help="samples a second of both; default: the input's own if the model takes it")
     add("--hits", type=count, default=60, metavar="N", help="how many to play, two a second; default: 60")
@@ -83,7 +84,3 @@ def report(measured: Measurement) -> str:
 def _row(name: str, seconds: NDArray[np.float64]) -> str:
     values = (*np.percentile(seconds, (50, 95, 99)), seconds.max())
     return f"{name:20}" + "".join(f"{1000 * value:8.2f}" for value in values)
-
-
-def _device(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text

@@ -10,14 +10,13 @@ from ..microphone import PERIOD, Microphone
 from ..network import Network
 from ..portaudio import list_devices
 from . import monitor, outputs
+from .arguments import count, device, period, positive
 from .common import (
     add_detector_options,
     add_display_options,
     add_scheduling_options,
-    count,
     hear,
     make_detector,
-    period,
     say,
     schedule,
 )
@@ -39,7 +38,7 @@ EXAMPLES = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
-    add("--device", type=_device, help="index or part of a name; default: the system's default input")
+    add("--device", type=device, help="index or part of a name; default: the system's default input")
     add("--rate", type=count, help="samples a second; default: the device's own if the model takes it")
     add(
         "--period",
@@ -55,7 +54,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="hear raw mono samples from standard input instead, of this format (default: %(const)s), --rate a second",
     )
     add("--no-reconnect", action="store_true", help="end when the device cannot be had, instead of waiting for it")
-    add("--seconds", type=_duration, metavar="S", help="stop after this time, and wait no longer than it for a device")
+    add(
+        "--seconds",
+        type=positive(float, "seconds"),
+        metavar="S",
+        help="stop after this time, and wait no longer than it for a device",
+    )
     add_display_options(parser)
     add_detector_options(parser)
     monitor.add_options(parser)
@@ -112,17 +116,3 @@ def run(options: argparse.Namespace) -> int:
     ):
         monitor.in_turn(hear_one, options.device, page, patience=patience)
     return 0
-
-
-def _duration(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"must be seconds, more than 0, not {text}")
-    return seconds
-
-
-def _device(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text

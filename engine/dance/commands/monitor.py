@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from ..errors import SourceError, SpecError
 from ..portaudio import Device, NoDeviceError, Search
 from ..web import PORT, SETTINGS
-from .common import port, say
+from .arguments import LOOPBACK, port
+from .common import say
 
 if TYPE_CHECKING:
     from ..web.monitor import Monitor
 
-_LOOPBACK = "127.0.0.1"
 _WAIT_SECONDS = 1.0  # between looks at whether a device that is not there is worth another search
 
 
@@ -48,7 +48,7 @@ def from_options(
         return None
     from ..web.monitor import Monitor
 
-    host = options.host or _LOOPBACK
+    host = options.host or LOOPBACK
     monitor = Monitor(host, options.web, token=options.token, save_to=options.settings or SETTINGS, devices=devices)
     say(f"open {monitor.url} in a browser")
     return monitor

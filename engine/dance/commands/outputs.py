@@ -21,9 +21,9 @@ from ..sinks import JsonLines, Later, Midi, Osc, Outlet, Sink, WebSocket, Wled, 
 from ..sinks.midi import DRUM_CHANNEL, NOTE_SECONDS
 from ..sinks.websocket import PORT
 from ..sinks.wled import Colour
-from .common import port, say
+from .arguments import LOOPBACK, port, within
+from .common import say
 
-_LOOPBACK = "127.0.0.1"
 _PARTS = {
     "osc": ("osc_address", "osc_release"),
     "midi": ("midi_channel", "midi_notes"),
@@ -33,6 +33,7 @@ _SENT = {"hold": ("osc", "midi", "websocket", "wled"), "decay": ("osc", "websock
 _SENT["delay"] = ("json", *_SENT["hold"])
 """Filters of what is sent alone, and the outputs that know them."""
 _STDOUT_QUEUE = 4096  # hits that may wait for a slow reader of a pipe: many minutes
+_SECONDS = within(float, 0, 3600, of="seconds")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +53,14 @@ def _add_outputs(add: Callable[..., object]) -> None:
         metavar="KICK=/ADDRESS",
         help="another OSC address for kick, presence/kick ...; may be given again",
     )
-    add("--osc-release", type=_seconds, metavar="S", help="send 0 to a hit's OSC address after S seconds")
+    add("--osc-release", type=_SECONDS, metavar="S", help="send 0 to a hit's OSC address after S seconds")
     add("--midi", nargs="?", const="", metavar="PORT", help="notes to a port so named; without PORT to a virtual one")
     add("--midi-channel", type=int, metavar="N", help="1 to 16; default: 10, the drums'")
     add("--midi-notes", type=_notes, metavar="KICK=36", help="notes in place of General MIDI's")
     add(
         "--websocket",
         nargs="?",
-        const=(_LOOPBACK, PORT),
+        const=(LOOPBACK, PORT),
         type=_address,
         metavar="[HOST:]PORT",
         help=f"JSON for pages and programs that connect; default: {PORT}, from this machine only",
@@ -81,10 +82,10 @@ def _add_filters(add: Callable[..., object]) -> None:
     add("--gap", type=_per_drum(float), metavar="X", help="only hits X seconds after the last")
     add("--every", type=_per_drum(int), metavar="X", help="only the first hit and each X-th after it")
     add("--quantise", type=_per_drum(int), metavar="X", help="X different velocities, 1/X to 1")
-    add("--hold", type=_seconds, metavar="S", help="presences that are sent stay up, and notes last, for S seconds")
-    add("--decay", type=_seconds, metavar="S", help="presences that are sent then fall to a third in S seconds")
+    add("--hold", type=_SECONDS, metavar="S", help="presences that are sent stay up, and notes last, for S seconds")
+    add("--decay", type=_SECONDS, metavar="S", help="presences that are sent then fall to a third in S seconds")
     add("--offset", type=float, metavar="S", help="seconds added to the times that are shown and sent")
-    add("--delay", type=_seconds, metavar="S", help="send hits S seconds later")
+    add("--delay", type=_SECONDS, metavar="S", help="send hits S seconds later")
 
 
 def from_options(options: argparse.Namespace, network: Network) -> "Outputs":
@@ -211,7 +212,7 @@ class Outputs:
             host, number = options.osc_in
             self._control = OscControl(labels, host, number, on_tap=every.restart if every else None)
             self._stack.enter_context(self._control)
-            if host != _LOOPBACK:
+            if host != LOOPBACK:
                 where = f"{host} port {self._control.port}"
                 say(f"OSC input on {where}: everybody in this network can set sensitivity, gate and mute")
 
@@ -257,7 +258,7 @@ def _address(text: str) -> tuple[str, int]:
     """Read PORT, HOST:PORT or [ADDRESS]:PORT."""
     host, _, number = text.rpartition(":")
     try:
-        return host.strip("[]") or _LOOPBACK, port(number)
+        return host.strip("[]") or LOOPBACK, port(number)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a port nor like 192.168.1.20:9000") from None
 
@@ -267,16 +268,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not like kick=/some/address")
     return name.strip().lower(), value.strip()
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
-    if not 0 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"must be seconds, 0 to 3600, not {text}")
-    return value
 
 
 def _per_drum(kind: Callable[[str], float]) -> Callable[[str], float | dict[str, float]]:

@@ -18,11 +18,11 @@ from ..formats import FORMATS, Heard, writers
 from ..formats.heard import beside
 from ..network import Network
 from ..sources import SoundFile, printable
+from .arguments import count
 from .common import (
     DRAW_SECONDS,
     MENDABLE,
     add_detector_options,
-    count,
     make_detector,
     make_folder,
     progress,
