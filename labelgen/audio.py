@@ -22,8 +22,9 @@ import soundfile as sf
 import soxr
 
 from dance.commands.arguments import positive
+from labelgen.attack import finite, gain_of
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import RECORDINGS, find_files, regular_file
+from labelgen.files import MUSIC, find_files, regular_file, unreadable
 from labelgen.separate import SeparationError, Separator
 from labelgen.shreds import RATE, RISE_DB, ShredClassifier, find_shreds, released, velocities
 from labelgen.work import add_work_options, run_command
@@ -145,10 +146,10 @@ def stretches(path: Path, longest: float) -> Iterator[tuple[float, int, F32]]:
     Raises
     ------
     ValueError
-        If it is no audio, has none, or is longer than `longest` seconds.
+        If it is no audio, has none, is silent, or is longer than `longest` seconds.
     """
     try:
-        with sf.SoundFile(path) as file:
+        with sf.SoundFile(os.fsencode(path)) as file:
             rate, seconds = file.samplerate, file.frames / file.samplerate
             if not file.frames:
                 raise ValueError("the recording holds no samples")
@@ -156,6 +157,7 @@ def stretches(path: Path, longest: float) -> Iterator[tuple[float, int, F32]]:
                 raise ValueError(f"{file.channels} channels: no recording of music")
             if seconds > longest:
                 raise ValueError(f"{seconds / 60:.0f} minutes long; at most {longest / 60:g} are worked on (--longest)")
+            gain = gain_of(path)
             start = 0.0
             while start < seconds:
                 first = max(0.0, start - MARGIN)
@@ -165,7 +167,7 @@ def stretches(path: Path, longest: float) -> Iterator[tuple[float, int, F32]]:
                 )
                 if not len(audio):
                     return
-                audio = np.clip(np.nan_to_num(audio), -8, 8)
+                audio = gain * finite(audio)
                 # a model of two channels: one is doubled, more than two are averaged
                 if audio.shape[1] != 2:
                     audio = np.repeat(audio.mean(axis=1, keepdims=True), 2, axis=1)
@@ -174,7 +176,7 @@ def stretches(path: Path, longest: float) -> Iterator[tuple[float, int, F32]]:
                 yield start, round((start - first) * RATE), np.ascontiguousarray(audio, np.float32)
                 start += STRETCH
     except (sf.LibsndfileError, OSError) as error:
-        raise ValueError(f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')})") from None
+        raise ValueError(unreadable(path, error)) from None
 
 
 def spans(count: int, margin: int, seconds: float) -> Iterator[tuple[int, int]]:
@@ -270,7 +272,7 @@ def load_separator(options: Options) -> Separator:
 def find_songs(inputs: Sequence[Path]) -> Iterator[tuple[str, Song]]:
     """Yield the recordings of `inputs` (files or folders) as units."""
     sources = [(Path(os.path.abspath(root)), root.resolve().name) for root in inputs]  # noqa: PTH100 (links stay links)
-    for key, path in find_files(inputs, RECORDINGS):
+    for key, path in find_files(inputs, MUSIC):
         yield key, Song(path, key, next(name for root, name in sources if path.is_relative_to(root)))
 
 
@@ -350,11 +352,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     total = sum(1 for _ in find_songs(args.inputs))
     if not total:
-        print(f"labelgen: no recordings ({' '.join(RECORDINGS)}) in {args.inputs[0]}", file=sys.stderr)
+        print(f"labelgen: no recordings ({' '.join(MUSIC)}) in {args.inputs[0]}", file=sys.stderr)
         return 2
     try:
         Labeller(options)  # here first: a model is downloaded once, and what is wrong with it is said once
-    except (SeparationError, ValueError) as error:
+    except (SeparationError, OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

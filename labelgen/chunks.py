@@ -9,7 +9,7 @@ so what it does not name does not exist and is made again. ``data/README.md`` is
 Contents
 --------
 MANIFEST, DOUBTED, LAYERED, Label, Chunk, ChunkWriter, Manifest, BusyError, as_chunk, chunk_name, digest, of_source,
-read_labels, layered, write_labels, whole, remove_stale
+read_labels, layered, write_labels, whole, remove_stale, remove_refused, among
 """
 
 import fcntl
@@ -21,7 +21,7 @@ import platform
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -33,6 +33,7 @@ import numpy.typing as npt
 import soundfile as sf
 
 from dance._version import __version__
+from dance.labels import LABELS, OTHER
 
 MANIFEST = "manifest.jsonl"
 STALE = 24 * 3600  # seconds after which a half-written file of another machine counts as abandoned
@@ -42,6 +43,7 @@ Audio = npt.NDArray[np.float32]
 
 DOUBTED = -99.0
 """Prominence of a hit of which nobody is sure; training passes over it."""
+NAMES = (*LABELS, OTHER)
 SILENT = 1e-4  # amplitude below which there is nothing to hear
 LAYERED = 0.03  # seconds within which two samples of one drum, a clap on a snare, are one hit
 
@@ -161,6 +163,20 @@ def remove_stale(folder: Path) -> int:
     return removed
 
 
+def remove_refused(folder: Path, refused: npt.NDArray[np.uint64]) -> None:
+    """Remove the chunks that units had before they were given up; `refused` has the `digest` of each, sorted."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if (found := re.search("-([0-9a-f]{16})-", entry.name)) and among(refused, int(found[1], 16)):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def among(digests: npt.NDArray[np.uint64], value: int) -> bool:
+    """Return whether `value` is one of `digests`, which are sorted."""
+    at = int(np.searchsorted(digests, np.uint64(value)))
+    return at < len(digests) and int(digests[at]) == value
+
+
 def _abandoned(entry: os.DirEntry[str]) -> bool:
     _, _, owner = entry.name.removesuffix(".part").partition("~")
     node, _, process = owner.rpartition("~")
@@ -176,19 +192,45 @@ def _abandoned(entry: os.DirEntry[str]) -> bool:
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE
 
 
-def read_labels(path: Path) -> list[Label]:
-    """Read a label table (TSV with header ``time label velocity`` and perhaps ``prominence``; others are ignored)."""
+def read_labels(path: Path, foreign: bool = False) -> list[Label]:
+    """Read a label table (TSV with header ``time label velocity`` and perhaps ``prominence``), by time.
+
+    Parameters
+    ----------
+    path : Path
+    foreign : bool
+        Whether there may be labels that are none of `dance.labels`, for those who say what becomes of them.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or a line cannot be: with its number.
+    """
+    number = 0  # of the line, once the header is understood
+    labels = []
     try:
         header, *rows = path.read_text(encoding="utf-8").splitlines()
         columns = header.split("\t")
-        time, label, velocity = (columns.index(name) for name in Label._fields[:3])
-        cells = (row.split("\t") for row in rows if row)
-        if "prominence" not in columns:
-            return [Label(float(c[time]), c[label], float(c[velocity])) for c in cells]
-        prominence = columns.index("prominence")
-        return [Label(float(c[time]), c[label], float(c[velocity]), float(c[prominence])) for c in cells]
+        time, name, velocity = (columns.index(column) for column in Label._fields[:3])
+        prominence = columns.index("prominence") if "prominence" in columns else None
+        number = 1
+        for row in rows:
+            number += 1
+            if not row:
+                continue
+            cells = row.split("\t")
+            label = Label(float(cells[time]), cells[name], float(cells[velocity]))
+            if not 0 <= label.time < math.inf:
+                raise ValueError(f"no time: {cells[time]}")
+            if not 0 <= label.velocity <= 1:
+                raise ValueError(f"no velocity: {cells[velocity]}")
+            if not foreign and label.label not in NAMES:
+                raise ValueError(f"no label of ours: {label.label}")
+            labels.append(label if prominence is None else label._replace(prominence=float(cells[prominence])))
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{path}: not a label table with columns time, label, velocity ({error})") from None
+        wrong = f"line {number}" if number else "not a label table with columns time, label, velocity"
+        raise ValueError(f"{path}: {wrong} ({error})") from None
+    return sorted(labels, key=lambda label: label.time)
 
 
 def layered(labels: Sequence[Label]) -> list[Label]:
@@ -385,6 +427,18 @@ class Manifest:
         chunks = list(chunks)
         parts = Counter(chunk.unit for chunk in chunks)
         self._append([{**asdict(chunk), "parts": parts[chunk.unit], "version": __version__} for chunk in chunks])
+
+    def forget(self, units: Collection[str]) -> None:
+        """Take out all that is said of `units`, so that they are made again, and remove their chunks."""
+        gone = []
+        with whole(self._path) as partial, partial.open("w", encoding="utf-8") as file:
+            for row in self.rows():
+                if row["unit"] not in units:
+                    file.write(json.dumps(row) + "\n")
+                elif "refused" not in row:
+                    gone.append(row["name"])
+        for path in (path for name in gone for path in self.folder.glob(f"{name}.*")):
+            path.unlink()
 
     def refuse(self, unit: str, reason: str) -> None:
         """Record that `unit` cannot be used."""

@@ -2,18 +2,20 @@
 
 Contents
 --------
-RECORDINGS, MUSIC, find_files, regular_file, printable
+RECORDINGS, BY_FFMPEG, MUSIC, find_files, keyed_otherwise, identity, regular_file, unreadable, printable
 """
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
 """Suffixes of what libsndfile reads."""
-MUSIC = (*RECORDINGS, ".m4a")
-"""Suffixes of what music libraries hold; the last is refused with the advice to convert it."""
+BY_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
+"""Suffixes of what libsndfile does not read, and ffmpeg does."""
+MUSIC = (*RECORDINGS, *BY_FFMPEG)
+"""Suffixes of what music libraries hold; what needs ffmpeg is refused with the advice to convert it."""
 
 
 def find_files(inputs: Iterable[Path], suffixes: Collection[str]) -> Iterator[tuple[str, Path]]:
@@ -31,12 +33,8 @@ def find_files(inputs: Iterable[Path], suffixes: Collection[str]) -> Iterator[tu
     suffixes : collection of str
         Lower case, with the dot.
     """
-    roots = list(dict.fromkeys(Path(os.path.abspath(path)) for path in inputs))  # noqa: PTH100 (links stay links)
+    roots, base = _roots(inputs)
     folders = [root for root in roots if _is_folder(root)]
-    if len(roots) == 1 and folders:
-        base = roots[0]
-    else:
-        base = Path(os.path.commonpath([root.parent for root in roots])) if roots else Path()
     seen: set[tuple[int, int]] = set()
     for root in roots:
         if root in folders:
@@ -46,6 +44,23 @@ def find_files(inputs: Iterable[Path], suffixes: Collection[str]) -> Iterator[tu
         for path in found:
             # the same in every locale; bytes that are no UTF-8 stay what they are
             yield os.fsencode(path.relative_to(base)).decode("utf-8", "surrogateescape"), path
+
+
+def _roots(inputs: Iterable[Path]) -> tuple[list[Path], Path]:
+    """Return what is searched, and what keys are relative to."""
+    roots = list(dict.fromkeys(Path(os.path.abspath(path)) for path in inputs))  # noqa: PTH100 (links stay links)
+    if len(roots) == 1 and _is_folder(roots[0]):
+        return roots, roots[0]
+    return roots, Path(os.path.commonpath([root.parent for root in roots])) if roots else Path()
+
+
+def keyed_otherwise(key: str, inputs: Sequence[Path]) -> bool:
+    """Return whether `key` is that of a file below `inputs`, but had it when other inputs were given."""
+    roots, base = _roots(inputs)
+    if os.path.lexists(base / key):
+        return False
+    named = [(root, place / key) for root in roots for place in (root, *root.parents)]
+    return any(path.is_relative_to(root) and os.path.isfile(path) for root, path in named)  # noqa: PTH113 (any name)
 
 
 def _walk(root: Path, suffixes: Collection[str], seen: set[tuple[int, int]]) -> Iterator[Path]:
@@ -72,6 +87,18 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file or folder from others of its path, None if there is none.
+
+    Where a disk was, its mount point may be left.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def regular_file(path: Path, largest: int) -> int:
     """Return the size of the file at `path` in bytes, without opening what might never answer.
 
@@ -93,6 +120,12 @@ def regular_file(path: Path, largest: int) -> int:
     if status.st_size > largest:
         raise ValueError(f"{status.st_size / 1e6:.1f} MB; at most {largest / 1e6:g} MB are read")
     return status.st_size
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Return in a line why the file at `path` is not readable as audio, as `error` has it, and what helps."""
+    advice = "; convert it: ffmpeg -i FILE FILE.flac" if path.suffix.lower() in BY_FFMPEG else ""
+    return f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')}){advice}"
 
 
 def printable(text: str) -> str:

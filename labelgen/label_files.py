@@ -2,7 +2,7 @@
 
 Contents
 --------
-MIDI, LISTS, LONGEST, Mark, Names, read_map, read_marks, read_lines, meaning, is_number
+MIDI, LISTS, LARGEST_LIST, LONGEST, Mark, Names, read_map, read_marks, read_lines, meaning, meanings, is_number
 """
 
 import json
@@ -92,6 +92,8 @@ def _from_midi(path: Path, names: Names) -> list[Mark]:
 def read_lines(path: Path) -> Iterator[tuple[int, float, list[str]]]:
     """Yield number, time in seconds and the other cells of each line of a list; headers and comments are passed over.
 
+    Cells are separated by tabs, semicolons, commas or spaces; where commas separate none, decimals may have them.
+
     Raises
     ------
     ValueError
@@ -102,14 +104,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, float, list[str]]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{path.name}: not a label file ({error})") from None
-    begun = False
+    begun, whole = False, True
     for number, line in enumerate(lines, 1):
         # Audacity writes a second line, begun by a backslash, for labels with a range of frequencies
         if not line.strip() or line.startswith(("\\", "#")):
             continue
-        cells = [c.strip().strip('"') for c in re.split(r"[\t,;]", line)]
-        if len(cells) < 2:
-            cells = line.split(maxsplit=1)
+        cells = _cells(line)
         try:
             time = float(cells[0])
             if not np.isfinite(time):
@@ -119,9 +119,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, float, list[str]]]:
                 raise ValueError(f"{path.name}: line {number} does not begin with a time in seconds") from None
             continue  # a header
         begun = True
+        whole = whole and line.count(",") > 1 and cells[0].isdecimal() and cells[1].isdecimal()
         yield number, time, cells[1:]
+    if begun and whole:
+        raise ValueError(f"{path.name}: commas in numbers, or between them? Separate cells by tabs or semicolons")
     if not begun and any(map(str.strip, lines)):
         raise ValueError(f"{path.name}: no line begins with a time in seconds")
+
+
+def _cells(line: str) -> list[str]:
+    separated = [c.strip().strip('"') for c in re.split(r"[\t;]", line)]
+    if len(separated) < 2:
+        separated = line.split(maxsplit=1)
+    with_points = [re.sub(r"^([-+]?\d+),(\d+)$", r"\1.\2", c) for c in separated]
+    if len(separated) > 1 and is_number(with_points[0]) and not separated[1].startswith(","):
+        return with_points
+    return [c.strip().strip('"') for c in re.split(r"[\t,;]", line)]
 
 
 def _from_list(path: Path, names: Names) -> list[Mark]:
@@ -129,14 +142,15 @@ def _from_list(path: Path, names: Names) -> list[Mark]:
     unknown: dict[str, int] = {}
     for _, time, cells in read_lines(path):
         words = [c for c in cells if c and not is_number(c)]
-        name = words[0] if words else ""
-        label = meaning(name, names)
-        if label == "":
-            unknown[name] = unknown.get(name, 0) + 1
-        elif label is not None:
-            # TIME LABEL VELOCITY and perhaps more, as chunks and transcriptions have it
-            velocity = float(cells[1]) if len(cells) >= 2 and is_number(cells[1]) and not is_number(cells[0]) else 0.0
-            marks.append(Mark(time, label, velocity if 0 <= velocity <= 1 else 0.0))
+        notes = [c for c in cells if c.isdecimal()]
+        name = (words or notes or [""])[0]
+        # TIME LABEL VELOCITY and perhaps more, as chunks and transcriptions have it
+        velocity = float(cells[1]) if len(cells) >= 2 and is_number(cells[1]) and not is_number(cells[0]) else 0.0
+        for label in meanings(name, names):
+            if label == "":
+                unknown[name] = unknown.get(name, 0) + 1
+            elif label is not None:
+                marks.append(Mark(time, label, velocity if 0 <= velocity <= 1 else 0.0))
     if unknown:
         listed = ", ".join(f"{name or '(nothing)'} ({count} x)" for name, count in sorted(unknown.items())[:8])
         raise ValueError(f"{path.name}: what is {listed}? Say so with --map, null leaves it out")
@@ -158,9 +172,18 @@ def _plain(name: str) -> str:
 
 def meaning(name: str, names: Names) -> str | None:
     """Return the label that a name means, "" if nothing tells."""
+    if name.isdecimal():  # a note, as MIDI files have them
+        return names.get(int(name), "")
     plain = _plain(name)
     if plain in names:
         return names[plain]
     if plain in (*LABELS, OTHER):
         return plain
     return MDB.get(name.strip().upper()) or ONE_SHOT.get(class_of(name), "")
+
+
+def meanings(name: str, names: Names) -> set[str | None]:
+    """Return the labels that a name means as `meaning` does: more than one where drums are joined by ``+``, & or /."""
+    parts = re.split(r"[+&/]", name)
+    each = {meaning(part, names) for part in parts}
+    return {meaning(name, names)} if "" in each or _plain(name) in names else each

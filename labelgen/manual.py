@@ -1,7 +1,7 @@
 """Labelled chunks from songs labelled by hand: a MIDI file from a DAW or a label file beside each song.
 
 ``song.wav`` goes with ``song.mid`` (or ``.midi``), or with ``song.txt``, ``.tsv``, ``.csv`` or ``.lab``: Audacity's
-label track, Sonic Visualiser's layers, or any lines of time and name, separated by tabs, commas or spaces
+label track, Sonic Visualiser's layers, or any lines of time and name, separated by tabs, semicolons, commas or spaces
 (start and end times both: the start counts). MIDI notes are General MIDI unless ``--map`` says otherwise;
 where no track is on the drum channel, all tracks count, as DAWs export drums on any. Names are those of
 `dance.labels`, of MDB Drums, or what a sample pack would call the drum.
@@ -9,16 +9,19 @@ where no track is on the drum channel, all tracks count, as DAWs export drums on
 Where the labels lie in the song (`labelgen.align`: a constant offset and a linear drift, up to
 ``--offset`` and ``--drift``) is estimated from the audio, applied, and kept in ``details``; labels that do
 not belong to the song are refused with the evidence. Labels are moved together, never one by one:
-a hand knows better than a band-pass. Chunks reach from the first label to the last.
+a hand knows better than a band-pass. Chunks reach from the first label to the last. Songs whose label file
+has changed since they were made are made again.
 """
 
 import argparse
 import glob
 import os
 import sys
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -28,9 +31,9 @@ import numpy as np
 from dance.commands.arguments import positive
 from labelgen.align import Alignment, align
 from labelgen.attack import FRAME, RATE, Recording, Rises, rises_of
-from labelgen.chunks import MANIFEST, Chunk, ChunkWriter, Label, Manifest, chunk_name
+from labelgen.chunks import MANIFEST, BusyError, Chunk, ChunkWriter, Label, Manifest, chunk_name
 from labelgen.files import MUSIC, find_files, regular_file
-from labelgen.label_files import LISTS, LONGEST, MIDI, Mark, Names, read_map, read_marks
+from labelgen.label_files import LARGEST_LIST, LISTS, LONGEST, MIDI, Mark, Names, read_map, read_marks
 from labelgen.work import add_work_options, run_command
 
 AS_IS = Alignment(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.nan, "")
@@ -106,6 +109,7 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
                 details={
                     "start": round(start, 3),
                     "labels": song.labels.name,
+                    "labels_hash": fingerprint(song.labels),
                     "offset": round(found.offset, 5),
                     "drift": round(found.drift, 7),
                     "evidence": "taken as they are" if options.as_is else found.evidence(),
@@ -114,6 +118,12 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
             )
         )
     return chunks
+
+
+def fingerprint(labels: Path) -> str:
+    """Return what tells the contents of a label file from others."""
+    regular_file(labels, LARGEST_LIST)
+    return blake2b(labels.read_bytes(), digest_size=8).hexdigest()
 
 
 def place(marks: Sequence[Mark], found: Alignment, rises: Rises) -> list[Label]:
@@ -203,10 +213,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
     options = Options(args.out.absolute(), args.seconds, names, args.offset, args.drift, args.as_is, args.licence)
+    try:
+        forget_changed(args.out, find_songs(args.inputs, args.labels))
+    except (BusyError, OSError, ValueError) as error:
+        print(f"labelgen: {error}", file=sys.stderr)
+        return 2
     jobs = find_songs(args.inputs, args.labels)
     code = run_command(args, partial(make_chunks, options=options), jobs, total=len(songs))
-    tell_moves(args.out, songs)
+    if code != 2:
+        tell_moves(args.out, songs)
     return code
+
+
+def forget_changed(out: Path, songs: Iterable[tuple[str, Song]]) -> None:
+    """Take songs out of a set whose label file is not what it was, so that they are made again."""
+    manifest = Manifest(out)
+    known = {c.unit: c.details.get("labels_hash") for c in manifest.chunks()}
+    changed = set()
+    for key, song in songs:
+        with suppress(OSError, ValueError):  # what cannot be read has not changed
+            if song.labels and known.get(key) and fingerprint(song.labels) != known[key]:
+                changed.add(key)
+    if changed:
+        print(f"{len(changed)} songs are made again: their labels have changed", file=sys.stderr)
+        with manifest.claim():
+            manifest.forget(changed)
 
 
 def tell_moves(out: Path, songs: Container[str]) -> None:

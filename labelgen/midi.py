@@ -316,7 +316,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
-        "  python labelgen/midi.py ~/lakh/clean_midi --out data/chunks/lakh\n"
+        "  python labelgen/midi.py ~/lakh/clean_midi --out data/chunks/lakh --stems\n"
         "  python labelgen/midi.py songs/ --oneshots packs/manifest.csv --split train --stems\n"
         "  python labelgen/midi.py data/midi/solos --drumless --stems --out data/chunks/solos\n",
     )

@@ -31,12 +31,14 @@ def read_midi(path: Path) -> pretty_midi.PrettyMIDI:
     regular_file(path, LARGEST)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # files with tempo events outside track 0 read well enough
+            warnings.simplefilter("ignore")
             raw = mido.MidiFile(path)
             notes = sum(message.type == "note_on" and message.velocity > 0 for track in raw.tracks for message in track)
-            if notes <= MOST_NOTES:
+            apart = raw.type == 2 and len(raw.tracks) > 1
+            if notes <= MOST_NOTES and not apart:
                 for track in raw.tracks:
                     _lengthen(track)
+                raw.tracks[:1] = [mido.merge_tracks([*raw.tracks[:1], *map(_tempo_of, raw.tracks[1:])])]
                 return pretty_midi.PrettyMIDI(mido_object=raw)
     except OSError as error:
         if error.errno:
@@ -44,7 +46,20 @@ def read_midi(path: Path) -> pretty_midi.PrettyMIDI:
         raise ValueError(f"not a readable MIDI file ({error or 'it ends too early'})") from None
     except Exception as error:  # the parser raises whatever the bytes provoke
         raise ValueError(f"not a readable MIDI file ({type(error).__name__}: {error})") from None
+    if apart:
+        raise ValueError("MIDI format 2, whose tracks have no order; export it as format 1")
     raise ValueError(f"{notes} notes; at most {MOST_NOTES} are read")
+
+
+def _tempo_of(track: mido.MidiTrack) -> mido.MidiTrack:
+    """Return a track with nothing but the tempo of `track`: pretty_midi looks for it in the first track alone."""
+    tempo, last, tick = mido.MidiTrack(), 0, 0
+    for message in track:
+        tick += message.time
+        if message.type == "set_tempo":
+            tempo.append(message.copy(time=tick - last))
+            last = tick
+    return tempo
 
 
 def _lengthen(track: mido.MidiTrack) -> None:

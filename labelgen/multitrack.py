@@ -54,10 +54,10 @@ import numpy.typing as npt
 
 from dance.commands.arguments import positive
 from dance.labels import LABELS, ONE_SHOT, OTHER
-from labelgen.attack import BY_FFMPEG, FRAME, RATE, Recording, attack_at, peaks_of, rises_of
+from labelgen.attack import FRAME, RATE, Recording, attack_at, finite, peaks_of, rises_of
 from labelgen.audio import LARGEST, LAST, SHORTEST
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import RECORDINGS, find_files, regular_file
+from labelgen.files import BY_FFMPEG, MUSIC, find_files, regular_file
 from labelgen.kits import Hit, voice_of
 from labelgen.material import read_rows
 from labelgen.packs import PAIRS, WORDS, class_of, words_of
@@ -204,7 +204,7 @@ def find_songs(inputs: Sequence[Path], kinds: Mapping[str, Kind]) -> list[tuple[
     """List the folders below `inputs` that hold recordings, with what their tracks are."""
     roots = [Path(os.path.abspath(root)) for root in inputs]  # noqa: PTH100 (links stay links)
     folders: dict[Path, list[Track]] = {}
-    for key, path in find_files(inputs, (*RECORDINGS, *BY_FFMPEG)):
+    for key, path in find_files(inputs, MUSIC):
         folders.setdefault(path.parent, []).append(Track(path, key, kinds.get(key) or kind_by_name(path.stem)))
     songs = []
     for folder, tracks in folders.items():
@@ -224,7 +224,7 @@ def read_track(path: Path, longest: float) -> F32:
     """
     regular_file(path, LARGEST)
     if path.suffix.lower() not in BY_FFMPEG:
-        recording = Recording(path)
+        recording = Recording(path, part=True)
         seconds = recording.seconds
         samples = recording.read(0.0, seconds) if seconds <= longest else np.empty(0, np.float32)
     else:
@@ -234,7 +234,7 @@ def read_track(path: Path, longest: float) -> F32:
         if done.returncode or not done.stdout:
             told = done.stderr.decode(errors="replace").strip().splitlines() or ["no audio"]
             raise ValueError(f"not readable as audio ({told[-1]})")
-        samples = np.nan_to_num(np.frombuffer(done.stdout, np.float32))
+        samples = finite(np.frombuffer(done.stdout, np.float32))
         seconds = len(samples) / RATE
     if seconds > longest:
         raise ValueError(f"more than {longest / 60:g} minutes long (--longest)")
@@ -617,7 +617,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         wrong = str(error)
     if not wrong and not songs:
-        wrong = f"no recordings ({' '.join((*RECORDINGS, *BY_FFMPEG))}) in {args.inputs[0]}"
+        wrong = f"no recordings ({' '.join(MUSIC)}) in {args.inputs[0]}"
     if args.list and not wrong:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")

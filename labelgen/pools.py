@@ -28,6 +28,7 @@ Setup = Callable[..., None]
 
 NOT_THE_UNITS_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 RENEWED = 1000  # units after which a process makes room for a fresh one: leaks of C libraries stay small
+TICK = 1.0  # seconds between two looks at the clock
 PATIENCE = 30.0  # seconds that a scheduler, and its first worker, may take to answer
 
 
@@ -125,7 +126,12 @@ class Processes:
         while True:
             now = time.monotonic()
             left = [max(0.0, w.started + self._limit - now) for w in self._busy if self._limit and w.ready]
-            heard = connection.wait([w.pipe for w in self._busy], min(left, default=None))
+            asked = min(TICK, *left) if left else None
+            heard = connection.wait([w.pipe for w in self._busy], asked)
+            waited = time.monotonic() - now
+            if asked is not None and waited > asked + TICK:  # this process was stopped, and with it the others
+                for worker in self._busy:
+                    worker.started += waited
             for worker in [w for w in self._busy if w.pipe in heard]:
                 try:
                     message = worker.pipe.recv()

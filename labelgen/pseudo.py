@@ -30,7 +30,7 @@ from dance.network import Network
 from dance.peaks import PeakPicker
 from labelgen.audio import LARGEST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import regular_file
+from labelgen.files import MUSIC, regular_file
 from labelgen.work import add_work_options, run_command
 from models.restored import hear, restored
 
@@ -304,11 +304,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     total = sum(1 for _ in find_songs(args.inputs))
     if not total:
-        print(f"labelgen: no recordings in {args.inputs[0]}", file=sys.stderr)
+        print(f"labelgen: no recordings ({' '.join(MUSIC)}) in {args.inputs[0]}", file=sys.stderr)
         return 2
     try:
         Labeller(options)  # here first: what is wrong with a model is said once
-    except (SpecError, ValueError) as error:
+    except (SpecError, OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

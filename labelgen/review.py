@@ -261,7 +261,7 @@ def survey(folder: Path) -> Survey:
         unit = row["unit"]
         chunk = as_chunk(row)
         try:
-            labels = [x for x in read_labels(folder / f"{chunk.name}.tsv") if x.label in COLOUR]
+            labels = read_labels(folder / f"{chunk.name}.tsv")
         except (OSError, ValueError) as error:
             result.lost.append(f"{chunk.name}: {error}")
             continue
@@ -354,7 +354,7 @@ def report(folder: Path, found: Survey, shown: Sequence[str]) -> str:
         lines += _table(
             ("reason", "units", "share", "for example"),
             [
-                (reason, f"{count:,}", f"{count / found.refused:.1%}", printable(found.example[reason]))
+                (reason, f"{count:,}", f"{count / found.refused:.1%}", found.example[reason])
                 for reason, count in found.reasons.most_common(25)
             ],
         )
@@ -377,7 +377,7 @@ def report(folder: Path, found: Survey, shown: Sequence[str]) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
 
     return [line(header), line(["---"] * len(header)), *map(line, rows), ""]
 
@@ -422,7 +422,7 @@ def show(folder: Path, chunk: Chunk, out: Path) -> None:
     """Write picture and clicks of one chunk."""
     audio, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32", always_2d=True)
     mono = np.ascontiguousarray(audio.mean(axis=1))
-    labels = [label for label in read_labels(folder / f"{chunk.name}.tsv") if label.label in COLOUR]
+    labels = read_labels(folder / f"{chunk.name}.tsv")
     picture(out / f"{chunk.name}.png", chunk, mono, labels, rate)
     listen(out / f"{chunk.name}.clicks.flac", mono, labels, rate)
 

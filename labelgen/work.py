@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +21,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dance.commands.arguments import positive, within
-from labelgen.chunks import BusyError, Chunk, Manifest, digest, of_source, remove_stale
-from labelgen.files import printable
+from labelgen.chunks import BusyError, Chunk, Manifest, among, digest, of_source, remove_refused, remove_stale
+from labelgen.files import identity, keyed_otherwise, printable
 from labelgen.pools import Cluster, Pool, Processes, WorkError
 
 Job = TypeVar("Job")
@@ -65,7 +65,7 @@ def run_command(
     Parameters
     ----------
     args : argparse.Namespace
-        With ``out`` and what `add_work_options` adds.
+        With ``out``, perhaps ``inputs``, and what `add_work_options` adds.
     make, jobs, setup, setup_args, total
         As for `run_units`.
 
@@ -86,6 +86,7 @@ def run_command(
             total=total,
             limit=args.limit or None,
             retry=args.retry,
+            inputs=getattr(args, "inputs", ()),
         )
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -108,6 +109,7 @@ def run_units(
     total: int | None = None,
     limit: float | None = None,
     retry: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> int:
     """Run `make` over `jobs` that the manifest of `out` does not name yet.
 
@@ -131,6 +133,8 @@ def run_units(
         Seconds after which a unit is given up.
     retry : bool
         Whether to try again what was refused before.
+    inputs : sequence of Path
+        Files and folders that the jobs come from. What is refused when one of them is gone was not to blame.
 
     Returns
     -------
@@ -142,14 +146,21 @@ def run_units(
     BusyError
         If another run is writing to `out`.
     WorkError
-        If the work cannot go on: the setup failed, the disk is full, the cluster is gone.
+        If the work cannot go on: the setup failed, the disk is full, the cluster or the library is gone.
     """
     out.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(out)
     if total is None and isinstance(jobs, Sized):
         total = len(jobs)
+    if absent := [path for path in inputs if not os.path.lexists(path)]:
+        raise WorkError(f"no such file or folder: {absent[0]}")
+    songs = (row["song"] for row in manifest.rows() if "refused" not in row)
+    if (song := next(songs, None)) is not None and keyed_otherwise(song, inputs):
+        raise WorkError(f"{out} was begun with other inputs: its {printable(song)} would have another name with these; "
+                        "give the same again, or choose another --out")  # fmt: skip
+    lying = {place: identity(place) for place in (path if path.is_dir() else path.absolute().parent for path in inputs)}
     started = time.monotonic()
-    made = units = before = refused_before = refused = others = 0
+    drawn = made = units = before = refused_before = refused = others = 0
     example = ""
     with manifest.claim(), tqdm(total=total, unit="song", dynamic_ncols=True) as bar:
         remove_stale(out)
@@ -169,13 +180,16 @@ def run_units(
                     unit, job = next(todo, (None, None))
                     if unit is None:
                         exhausted = True
-                    elif _among(done, unit):
+                        break
+                    drawn += 1
+                    if _among(done, unit):
                         before += 1
                         refused_before += not _among(good, unit)
                         if _from_elsewhere(done, unit, job):
                             others += 1
                             example = example or unit
-                        bar.initial += 1  # the bar's pace is that of this run
+                        if not bar.disable:
+                            bar.initial += 1  # the bar's pace is that of this run
                         bar.update()
                     else:
                         pool.submit(unit, job)
@@ -190,6 +204,8 @@ def run_units(
                     manifest.add(outcome.chunks)
                     made += len(outcome.chunks)
                     units += 1
+                elif gone := [place for place, was in lying.items() if identity(place) != was]:
+                    raise WorkError(f"{gone[0]} is gone; when it is back, the same command goes on from here")
                 else:
                     refused += 1
                     manifest.refuse(unit, outcome.refused)
@@ -199,6 +215,8 @@ def run_units(
         finally:
             pool.close()
             remove_stale(out)
+            if refused:
+                remove_refused(out, np.setdiff1d(manifest.digests(), manifest.digests(refused=False)))
     minutes = (time.monotonic() - started) / 60
     summary = f"{out}: {made} chunks of {units} songs in {minutes:.1f} minutes, {refused} refused"
     if before:
@@ -209,13 +227,13 @@ def run_units(
     if others:
         print(f"labelgen: {others} of those done before came from another source, as {printable(example)}; if these "
               "are other songs of the same name, choose another --out for them", file=sys.stderr)  # fmt: skip
+    if total is not None and drawn < total:
+        raise WorkError(f"{total - drawn} of {total} songs are gone; when they are back, the same command goes on")
     return refused
 
 
 def _among(done: np.ndarray, unit: str) -> bool:
-    value = np.uint64(digest(unit))
-    at = int(np.searchsorted(done, value))
-    return at < len(done) and bool(done[at] == value)
+    return among(done, digest(unit))
 
 
 def _from_elsewhere(done: np.ndarray, unit: str, job: object) -> bool:

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import soundfile as sf
 from tqdm import tqdm
 
+from dance.commands.arguments import positive
 from dance.context import weighed
 from dance.features import log_mel
 from dance.network import Network
@@ -32,6 +32,7 @@ from models.restored import hear, restored
 from models.tcn import TCN
 from training.metadata import write_spec
 from training.score import Count, count
+from training.sounds import read_sound
 
 FEW = 100  # hits of a drum on which its threshold should not rest alone
 GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
@@ -152,7 +153,7 @@ def load_tracks(
     Raises
     ------
     ValueError
-        If no chunk is left, or not all hits of one are labelled.
+        If no chunk is left, one cannot be read, or not all hits of one are labelled.
     OSError
         If a file is missing.
     """
@@ -164,7 +165,7 @@ def load_tracks(
                     f"{folder}: {chunk.name} does not claim to know every {', '.join(sorted(missing))}; "
                     "choose thresholds on other chunks, or of other labels with --only"
                 )
-            samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
+            samples, rate = read_sound(folder / f"{chunk.name}.flac")
             labels = layered(read_labels(folder / f"{chunk.name}.tsv"))
             tracks.append((activations(network, spec, samples, rate, at_once), labels, rate))
     if not tracks:
@@ -184,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
     add("sets", nargs="+", type=Path, help="folders of completely labelled chunks")
     add("--out", type=Path, help="write here instead of in place")
     add("--only", nargs="+", default=[], metavar="LABEL", help="calibrate only these, keep the others")
-    add("--beta", type=float, default=1.0, help="weight of recall against precision (default: %(default)s)")
+    add("--beta", type=positive(float), default=1.0, help="weight of recall against precision (default: %(default)s)")
     add("--expectation", type=float, metavar="LOGITS",
         help="how much what repeats weighs, 0: nothing (default: as the model has it)")  # fmt: skip
     add("--votes", type=float, metavar="0..1",
@@ -218,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         with whole(target) as partial:
             onnx.save(model, partial)
-    except (OSError, ValueError, sf.LibsndfileError) as error:
+    except (OSError, ValueError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -106,6 +106,10 @@ class TrainConfig:
         ValueError
             If a number is none or out of range.
         """
+        for name in ("train", "valid"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(folder, str) for folder in value):
+                raise ValueError(f"{name} must be a list of folders, not {value!r}")
         for name in ("seconds", "rate"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

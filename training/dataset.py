@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 from tqdm import tqdm
@@ -30,6 +29,7 @@ from dance.features import log_mel
 from dance.spec import FeatureSpec
 from labelgen.chunks import LAYERED, Chunk, Manifest, layered, read_labels, remove_stale, whole
 from training.augment import FLOOR_DB, Augment, remix
+from training.sounds import read_sound
 
 Half = npt.NDArray[np.float16]
 Boldness = float | Sequence[float]
@@ -122,7 +122,7 @@ UNKNOWN, _CLEAR = -99, 99
 
 
 def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
-    samples, rate = sf.read(folder / f"{name}.flac", dtype="float32")
+    samples, rate = read_sound(folder / f"{name}.flac")
     return log_mel(samples, spec, rate).astype(np.float16)
 
 
@@ -258,8 +258,9 @@ class Batches(IterableDataset[dict[str, torch.Tensor]]):
         self.louder_db = [louder for *_, louder in used]
         amounts = np.array([[len(x) * w for x, (_, w, *_) in zip(starts, used, strict=True)]
                             for starts in self.starts], float)  # fmt: skip
-        if not amounts.size or not amounts.sum(axis=1).all():
-            raise ValueError("the sets hold too little audio with drums, or none without")
+        lacking = [part for part, amount in zip(PARTS, amounts, strict=False) if not amount.sum()]
+        if lacking:
+            raise ValueError(f"no set has {frames} frames that begin and end with {', or with '.join(lacking)}")
         self.shares = amounts / amounts.sum(axis=1, keepdims=True)
 
     def __len__(self) -> int:

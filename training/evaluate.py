@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from dance import DanceError, Detector, Engine, Event
+from dance import DanceError, Detector, Engine, Event, SourceError
 from dance.labels import LABELS, OTHER
 from dance.sources import SoundFile
 from labelgen.chunks import Label, layered, read_labels
 from labelgen.files import RECORDINGS
-from labelgen.label_files import is_number, meaning, read_lines
+from labelgen.label_files import is_number, meanings, read_lines
 from training.score import REPORTED, WINDOW, Count, count
 
 WINDOWS = (WINDOW, 0.025)
@@ -58,14 +58,14 @@ def read_truth(path: Path) -> list[Label]:
         If it cannot be read.
     """
     if path.suffix == ".tsv":
-        labels = read_labels(path)
+        labels = read_labels(path, foreign=True)
     else:
         labels = []
         for number, time, cells in read_lines(path):
             name = next((cell for cell in cells if cell and not is_number(cell)), "")
             if not name:
                 raise ValueError(f"{path}, line {number}: no class beside the time")
-            labels.append(Label(time, meaning(name, {}) or name, 1.0))
+            labels += [Label(time, label or name, 1.0) for label in meanings(name, {})]
     known = (*LABELS, OTHER)
     if foreign := sorted({x.label for x in labels}.difference(known)):
         if not any(x.label in known for x in labels):
@@ -199,10 +199,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     labels = tuple(args.only or LABELS)
     try:
         detector = Detector.load(args.model, sample_rate=args.sample_rate, labels=labels, sensitivity=args.sensitivity)
-        tracks = []
-        for path, truth in tqdm(find(args.audio, args.labels or args.audio), unit="track", leave=False):
-            events, seconds = detect(detector, path)
-            tracks.append(Track(path.stem, seconds, read_truth(truth), events))
+        # all labels first: a mistake in the last file need not wait until the others are heard
+        pairs = [(path, read_truth(truth)) for path, truth in find(args.audio, args.labels or args.audio)]
+        tracks, unheard = [], 0
+        for path, truth in tqdm(pairs, unit="track", leave=False):
+            try:
+                events, seconds = detect(detector, path)
+            except SourceError as error:
+                print(f"left out: {error}", file=sys.stderr)
+                unheard += 1
+                continue
+            tracks.append(Track(path.stem, seconds, truth, events))
+        if not tracks:
+            raise ValueError("no recording could be heard")
         result = score(tracks, labels)
         show(result, Console(width=120))
         if args.json:
@@ -213,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    return 2 if unheard else 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
 import torch
 from tqdm import tqdm
 
@@ -27,6 +26,7 @@ from models.restored import PIECE
 from models.tcn import TCN
 from training.calibrate import chosen_chunks
 from training.checkpoints import write_checkpoint
+from training.sounds import read_sound
 from training.task import SURVEYED, DrumTask, checkpoint, load_task
 
 F32 = npt.NDArray[np.float32]
@@ -125,11 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         recordings = []
         for folder in args.sets:
             for chunk in tqdm(chosen_chunks(folder, args.balance, args.limit), desc=folder.name, unit="chunk"):
-                samples, rate = sf.read(folder / f"{chunk.name}.flac", dtype="float32")
+                samples, rate = read_sound(folder / f"{chunk.name}.flac")
                 recordings.append(log_mel(samples, task.config.features, rate))
         surveyed = survey(task, recordings, args.timbre)
         write_checkpoint(checkpoint(surveyed), args.out)
-    except (OSError, ValueError, sf.LibsndfileError) as error:
+    except (OSError, ValueError) as error:
         print(f"survey: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

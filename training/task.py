@@ -5,6 +5,7 @@ Contents
 DrumTask, Mixes, checkpoint, load_task, beyond_shapes, take_weights, SURVEYED
 """
 
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from training.config import TrainConfig
 from training.dataset import Batches, load_features
 from training.loss import DrumLoss
 from training.schedule import one_cycle
+from training.sets import look_over
 
 SURVEYED = ("frontend.lift.", "heads.timbre.")
 """Parts of a network that `training.survey` adds, and no step of training changes."""
@@ -98,11 +100,23 @@ def load_task(path: Path) -> DrumTask:
     return task
 
 
+def _deaf(_: int) -> None:
+    """Ignore Ctrl-C, which reaches all processes of a terminal: who trains ends those that load."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Mixes(pl.LightningDataModule):
-    """Training batches that depend on the epoch alone, and a fixed validation epoch."""
+    """Training batches that depend on the epoch alone, and a fixed validation epoch.
+
+    Attributes
+    ----------
+    unused : list of str
+        Sets that are too short for a crop.
+    """
 
     def __init__(self, config: TrainConfig, workers: int = 0) -> None:
         super().__init__()
+        self.unused = look_over(config)
         self.config = config
         self.workers = workers
 
@@ -134,7 +148,7 @@ class Mixes(pl.LightningDataModule):
         assert self.trainer is not None
         self.train.epoch = self.trainer.current_epoch
         self.train.rank, self.train.world = self.trainer.global_rank, self.trainer.world_size
-        return DataLoader(self.train, batch_size=None, num_workers=self.workers)
+        return DataLoader(self.train, batch_size=None, num_workers=self.workers, worker_init_fn=_deaf)
 
     def val_dataloader(self) -> Any:
         """Return the validation batches, the same each time."""

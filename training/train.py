@@ -12,7 +12,7 @@ with --nodes and with MASTER_ADDR, MASTER_PORT and NODE_RANK set, or use torchru
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from dance.commands.arguments import positive
+from labelgen.chunks import remove_stale
 from models import ARCHITECTURES
-from training.checkpoints import read_checkpoint
+from training.checkpoints import WholeFiles, newest
 from training.config import OF_THE_NETWORK, TrainConfig, read_settings
 from training.dataset import BLOCK
+from training.interrupts import Interrupts
 from training.precision import precision
 from training.task import DrumTask, Mixes, load_task, take_weights
 
@@ -114,6 +116,7 @@ def trainer_for(
         devices=devices,
         num_nodes=nodes,
         strategy=strategy,
+        plugins=[WholeFiles()],
         sync_batchnorm=gpus and devices * nodes > 1,
         callbacks=[keep, EMAWeightAveraging(decay=config.average), *bar],
         logger=CSVLogger(folder, name="log"),
@@ -126,15 +129,14 @@ def trainer_for(
     )
 
 
-def finished(config: TrainConfig, last: Path) -> bool:
-    """Return whether the run that left `last` is at its end already.
+def finished(config: TrainConfig, last: Path, loaded: Mapping[str, Any]) -> bool:
+    """Return whether the run that left `loaded` in `last` is at its end already.
 
     Raises
     ------
     ValueError
-        If it was a run of other settings, or the file is none that it could go on from.
+        If it was a run of other settings.
     """
-    loaded = read_checkpoint(last)
     before, now = (
         json.loads(json.dumps(asdict(TrainConfig.from_dict(c))))
         for c in (loaded["hyper_parameters"]["config"], asdict(config))
@@ -147,6 +149,12 @@ def finished(config: TrainConfig, last: Path) -> bool:
     return bool(loaded.get("global_step", 0) >= config.steps)
 
 
+def kept(folder: Path) -> str:
+    """Return what a run that ended early has kept, in words."""
+    last = (folder / "last.ckpt").exists()
+    return "the same command goes on from the last epoch" if last else "its first epoch had not ended yet"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
@@ -154,8 +162,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = load_task(args.init) if args.init else None
         config = settings(args, given.config if given else None)
         folder = args.out / args.name
-        last = folder / "last.ckpt"
-        if last.exists() and finished(config, last):
+        left = newest(folder)
+        last = left[0] if left else folder / "last.ckpt"
+        if left and finished(config, *left):
             print(f"{last}: trained for all of its {config.steps} steps already")
             return 0
         task = DrumTask(asdict(config))
@@ -173,21 +182,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         data.setup("fit")
         if trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_stale(folder)
             (folder / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
+            if data.unused:
+                short = ", ".join(data.unused)
+                print(f"not used, shorter than a crop of {config.seconds:g} s: {short}", file=sys.stderr)
+            if left and last.name != "last.ckpt":
+                print(f"{folder / 'last.ckpt'} is missing or damaged: going on from {last}", file=sys.stderr)
     except (OSError, ValueError, TypeError, RuntimeError, MisconfigurationException) as error:  # TypeError: a setting
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped before the first step", file=sys.stderr)
         return 130
+    interrupts = Interrupts()
+    trainer.callbacks.insert(0, interrupts)  # type: ignore[attr-defined]
     try:
-        trainer.fit(task, data, ckpt_path=str(last) if last.exists() else None)
+        with interrupts.heard(deaf=trainer.local_rank > 0):  # the first process of a machine ends the others
+            trainer.fit(task, data, ckpt_path=str(last) if left else None)
     except SystemExit:  # so Lightning leaves after Ctrl-C
         if not trainer.interrupted:
             raise
-        kept = "the same command goes on from the last epoch" if last.exists() else "its first epoch had not ended yet"
-        print(f"stopped; {kept}", file=sys.stderr)
+        print(f"stopped; {kept(folder)}", file=sys.stderr)
         return 130
+    except OSError as error:  # such as a full disk
+        print(f"train: {folder}: {error}; {kept(folder)}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -21,6 +21,7 @@ import torch
 from benchmarks import label_quality
 from dance.labels import LABELS
 from labelgen import audio, packs, shreds
+from labelgen.attack import Recording
 from labelgen.chunks import Label, Manifest, read_labels
 from labelgen.material import Item, read_manifest
 from training import shred_bank, shred_data, shred_exam, train_shreds
@@ -492,6 +493,22 @@ def test_long_songs_are_worked_on_in_stretches(chunks, classifier, tmp_path, mon
     assert found(truth, labels).f > 0.9
 
 
+def test_samples_beyond_full_scale_and_none_at_all_are_no_noise(tmp_path):
+    sound = 0.5 * np.sin(np.arange(3 * RATE) / 50).astype(np.float32)
+    wrong = 4 * sound
+    wrong[RATE : RATE + 3] = np.nan, np.inf, -np.inf
+    sf.write(tmp_path / "wrong.wav", wrong, RATE, subtype="FLOAT")
+    right = np.where(np.isfinite(wrong), sound, 0) * 2  # the loudest is 1
+    ((_, _, heard),) = audio.stretches(tmp_path / "wrong.wav", 60.0)
+    np.testing.assert_allclose(heard[:, 0], right, atol=1e-4)
+    np.testing.assert_allclose(Recording(tmp_path / "wrong.wav").read(0, 3), right, atol=1e-4)
+    np.testing.assert_allclose(Recording(tmp_path / "wrong.wav", part=True).read(0, 0.5), wrong[: RATE // 2])
+    sf.write(tmp_path / "cancels.wav", np.stack([sound, -sound], axis=1), RATE)
+    for read in (Recording, lambda path: next(audio.stretches(path, 60.0))):
+        with pytest.raises(ValueError, match="silent, or its channels cancel"):
+            read(tmp_path / "cancels.wav")
+
+
 def test_bad_inputs_cost_one_line_each(classifier, tmp_path):
     source = tmp_path / "in"
     source.mkdir()
@@ -502,14 +519,17 @@ def test_bad_inputs_cost_one_line_each(classifier, tmp_path):
     sf.write(source / "short.wav", np.ones(RATE // 2) * 0.1, RATE)
     sf.write(source / "long.wav", np.zeros(100 * 800), 800)
     sf.write(source / "five.wav", np.zeros((2 * RATE, 5)), RATE)
+    sf.write(source / "still.wav", np.full(2 * RATE, 0.01), RATE)
     sf.write(source / "nan.wav", np.full(2 * RATE, np.nan), RATE, subtype="FLOAT")
+    (source / "bought.wma").write_bytes(b"no matter what")
     (source / "round").symlink_to(source)
     out = tmp_path / "out"
     assert run(out, source, "--drums-only", "--classifier", classifier, "--longest", "1") == 0
     refused = Manifest(out).refused()
     reasons = {"text": "not readable as audio", "empty": "empty file", "nothing": "no samples",
-               "silent": "no drums heard", "short": "shorter than 1 s", "long": "2 minutes long",
-               "five": "no drums heard", "nan": "no drums heard"}  # fmt: skip
+               "silent": "silent, or its channels cancel", "short": "shorter than 1 s", "long": "2 minutes long",
+               "five": "silent", "nan": "silent", "still": "no drums heard"}  # fmt: skip
+    assert "; convert it: ffmpeg" in refused.pop("bought.wma")
     assert set(refused) == {f"{name}.wav" for name in reasons}
     assert all(reason in refused[f"{name}.wav"] for name, reason in reasons.items()), refused
     assert {path.name for path in out.iterdir()} == {"manifest.jsonl"}

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import mido
 import numpy as np
 import pretty_midi
 import pytest
@@ -131,13 +132,83 @@ def test_midi_is_read(tmp_path, drum):
         "0.500000 \t KD\n1.250000 \t SD\n2.0 \t HH\n",
         "time\tlabel\tvelocity\n0.5\tkick\t0.9\n1.25\tsnare\t0.5\n2.0\thihat\t0.5\n",
         "2.0 HH\n0.5 KD\n\n1.25 SD\n",
+        "0,5\tkick\n1,25\tsnare\n2\thihat\n",
+        "0,500000\t0,600000\tkick\n1,250000\t1,250000\tsnare\n2,000000\t2,000000\thihat\n",
+        "time;label\n0,5;kick\n1,25;snare, loud\n2,0;hihat\n",
+        "0,5 kick\n1,25 snare\n2,0 hihat\n",
     ],
-    ids=["audacity", "sonic visualiser", "with values", "mdb", "chunks", "spaces"],
+    ids=[
+        "audacity",
+        "sonic visualiser",
+        "with values",
+        "mdb",
+        "chunks",
+        "spaces",
+        "tabs",
+        "both times",
+        "semicolons",
+        "no tabs",
+    ],
 )
 def test_label_files_are_read(tmp_path, text):
     (tmp_path / "a.txt").write_text("\ufeff" + text, encoding="utf-8")
     marks = label_files.read_marks(tmp_path / "a.txt", {})
     assert [(m.time, m.label) for m in marks] == [(0.5, "kick"), (1.25, "snare"), (2.0, "hihat")]
+
+
+def test_commas_that_may_be_of_decimals_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("0,5120,kick\n1,2500,snare\n")
+    with pytest.raises(ValueError, match=r"a\.csv: commas in numbers, or between them\?"):
+        label_files.read_marks(tmp_path / "a.csv", {})
+
+
+def test_a_name_of_two_drums_is_two_hits(tmp_path):
+    (tmp_path / "a.txt").write_text("0.5\tkick+snare\n1.0\tBD & HH\n1.5\tride/crash\n2.0\tkick / flam\n")
+    names = label_files.read_map('{"ride/crash": null}')
+    marks = label_files.read_marks(tmp_path / "a.txt", names)
+    assert [(m.time, m.label) for m in marks] == [
+        (0.5, "kick"), (0.5, "snare"), (1.0, "hihat"), (1.0, "kick"), (2.0, "kick"),
+    ]  # fmt: skip
+
+
+def test_the_map_tells_what_notes_in_lists_are(tmp_path):
+    (tmp_path / "a.txt").write_text("0.5\t0.6\t36\n1.0\t1.1\t38\n")
+    with pytest.raises(ValueError, match=r"what is 36 \(1 x\), 38 \(1 x\)\?.*--map"):
+        label_files.read_marks(tmp_path / "a.txt", {})
+    marks = label_files.read_marks(tmp_path / "a.txt", label_files.read_map('{"36": "kick", "38": null}'))
+    assert marks == [(0.5, "kick", 0.0)]
+
+
+def test_the_tempo_of_any_track_counts(tmp_path):
+    tempo, drums = mido.MidiTrack(), mido.MidiTrack()
+    for time in (0, 960):
+        tempo.append(mido.MetaMessage("set_tempo", tempo=1_000_000 if time else 250_000, time=time))
+    drums += [mido.Message("note_on", channel=9, note=36, velocity=90, time=480) for _ in range(4)]
+    midi = mido.MidiFile(type=1, ticks_per_beat=480, tracks=[mido.MidiTrack(), drums, tempo])
+    midi.save(tmp_path / "a.mid")
+    marks = label_files.read_marks(tmp_path / "a.mid", {})
+    np.testing.assert_allclose([m.time for m in marks], [0.25, 0.5, 1.5, 2.5], atol=1e-3)
+    midi.type = 2
+    midi.save(tmp_path / "b.mid")
+    with pytest.raises(ValueError, match=r"b\.mid: MIDI format 2"):
+        label_files.read_marks(tmp_path / "b.mid", {})
+
+
+def test_recordings_of_any_name_and_without_a_reader_have_their_line(tmp_path):
+    strange = Path(os.fsdecode(bytes(tmp_path) + b"/\xe9t\xe9.wav"))
+    (tmp_path / "a.wma").write_bytes(b"no music")
+    sf.write(os.fsencode(strange), np.ones(RATE, np.float32), RATE, format="WAV")
+    assert Recording(strange).read(0, 1).shape == (RATE,)
+    with pytest.raises(ValueError, match="convert it: ffmpeg -i FILE"):
+        Recording(tmp_path / "a.wma")
+
+
+def test_a_damaged_manifest_is_a_line(tmp_path, capsys):
+    (tmp_path / "song.wav").write_bytes(b"no music")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "manifest.jsonl").write_text("{}\n")
+    assert manual.main([str(tmp_path / "song.wav"), "--out", str(tmp_path / "set"), "--jobs", "1"]) == 2
+    assert "line 1 is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", ["", "\tprominence", "\tconfidence\treported"])
@@ -219,6 +290,28 @@ def test_times_may_be_taken_as_they_are_and_moves_are_told(tmp_path, capsys):
     assert (chunk.details["offset"], chunk.details["evidence"]) == (0.0, "taken as they are")
     found = [x.time + chunk.details["start"] for x in read_labels(tmp_path / "kept" / f"{chunk.name}.tsv")]
     np.testing.assert_allclose(found, [t - 0.5 for t, _ in hits if t >= 0.5], atol=1e-3)
+
+
+def test_songs_whose_labels_were_corrected_are_made_again(tmp_path, capsys):
+    hits = performance(0)
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    for name in "ab":
+        sf.write(folder / f"{name}.wav", render(hits), RATE)
+        (folder / f"{name}.txt").write_text("".join(f"{t}\t{d}\n" for t, d in hits))
+    out = tmp_path / "set"
+    arguments = [str(folder), "--jobs", "1", "--as-is", "--seconds", "10", "--out", str(out)]
+    assert manual.main(arguments) == 0
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob("b-*")}
+    (folder / "a.txt").write_text("".join(f"{t}\tsnare\n" for t, _ in hits if t < 8))
+    assert manual.main(arguments) == manual.main(arguments) == 0
+    assert capsys.readouterr().err.count("1 songs are made again: their labels have changed") == 1
+    chunks = Manifest(out).chunks()
+    assert sorted(c.song for c in chunks) == ["a.wav", "b.wav", "b.wav", "b.wav"]
+    (made,) = (c.name for c in chunks if c.song == "a.wav")
+    assert {x.label for x in read_labels(out / f"{made}.tsv")} == {"snare"}
+    assert {path.name for path in out.glob("a-*")} == {f"{made}.flac", f"{made}.tsv"}
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("b-*")} == kept
 
 
 def test_a_label_file_is_found_whatever_its_case(tmp_path):

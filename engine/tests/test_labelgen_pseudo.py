@@ -1,6 +1,8 @@
 """Pseudo-labels: a teacher that is sure is right on the demo song, doubt is marked, noise is refused."""
 
 import math
+import os
+import re
 import shutil
 
 import numpy as np
@@ -117,9 +119,13 @@ def test_music_that_the_teacher_does_not_understand_is_refused(tmp_path, capsys)
     sf.write(songs / "clicks.wav", 5 * clicks, RATE)
     shutil.copy(ROOT / "README.md", songs / "text.ogg")
     sf.write(songs / "short.wav", noise[:1000], RATE)
+    (songs / "bought.m4a").write_bytes(b"no matter what")
+    sf.write(os.fsencode(songs) + b"/\xe9t\xe9.wav", noise[:1000], RATE, format="WAV")
     assert pseudo.main([str(songs), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
     said = capsys.readouterr().err
     assert "understands too little" in said
+    assert re.search(r"refused bought\.m4a: .*convert it: ffmpeg", said)
+    assert re.search(r"refused \S+t\S+\.wav: .*shorter than 1 s", said)
     assert "not readable as audio" in said
     assert "shorter than 1 s" in said
     assert not Manifest(tmp_path / "out").chunks()
@@ -142,6 +148,8 @@ def test_wrong_arguments_are_told(tmp_path, capsys):
     shutil.copy(SONG, tmp_path)
     assert pseudo.main([str(tmp_path), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "model.onnx")]) == 2
     assert "no model" in capsys.readouterr().err
+    assert pseudo.main([str(SONG), "--out", str(tmp_path / "model.onnx")]) == 2
+    assert capsys.readouterr().err.startswith("labelgen: [Errno 17] File exists")
 
 
 def test_ctrl_c_while_a_model_loads_ends_with_its_code(tmp_path, monkeypatch, capsys):

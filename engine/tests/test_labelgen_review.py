@@ -14,7 +14,18 @@ pytest.importorskip("mir_eval")
 from matplotlib.image import imread
 
 from labelgen import review
-from labelgen.chunks import Label, Manifest
+from labelgen.chunks import Label, Manifest, read_labels
+
+WRONG = {
+    "a-name": "1.0\tKick\t0.5",
+    "endless": "inf\tkick\t0.5",
+    "before": "-1.0\tkick\t0.5",
+    "no-time": "nan\tkick\t0.5",
+    "midi": "1.0\tkick\t127",
+    "no-velocity": "1.0\tkick\tnan",
+    "short": "1.0\tkick",
+}
+"""Chunks and a line that no label table has."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +37,9 @@ def chunks(tmp_path_factory):
         manifest.refuse(f"{number}.mid#0", f"ValueError: {number} notes; at most 100000 are read")
     first = manifest.chunks()[0]
     manifest.add([dataclasses.replace(first, name="gone", unit="gone")])
+    for name, row in WRONG.items():
+        manifest.add([dataclasses.replace(first, name=name, unit=name)])
+        (folder / f"{name}.tsv").write_text(f"time\tlabel\tvelocity\n0.5\tkick\t0.5\n{row}\n")
     return folder
 
 
@@ -48,10 +62,18 @@ def test_the_report_counts_what_is_there(reviewed):
 
 def test_the_report_says_what_was_refused_and_what_is_lost(reviewed):
     text = (reviewed / "report.md").read_text()
-    assert "Refused: 3 of 8 units (37.5%)" in text
+    assert "Refused: 3 of 15 units (20.0%)" in text
     assert "| ValueError: N notes; at most N are read | 2 | 66.7% | 12.mid#0 |" in text
     assert "| ValueError: not a readable MIDI file (EOFError: ) | 1 |" in text
     assert re.search(r"not usable\n\n- gone: .*No such file", text)
+    assert all(re.search(rf"- {name}: \S+{name}\.tsv: line 3 \(", text) for name in WRONG)
+
+
+def test_labels_are_read_by_time(tmp_path):
+    (tmp_path / "a.tsv").write_text("time\tlabel\tvelocity\n1.5\tkick\t1\n0.5\tclap\t0\n")
+    assert read_labels(tmp_path / "a.tsv", foreign=True) == [Label(0.5, "clap", 0.0), Label(1.5, "kick", 1.0)]
+    with pytest.raises(ValueError, match=r"a\.tsv: line 3 \(no label of ours: clap\)"):
+        read_labels(tmp_path / "a.tsv")
 
 
 def test_every_picture_and_sound_of_the_report_is_there(reviewed):

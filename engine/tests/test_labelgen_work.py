@@ -10,13 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from multiprocessing import connection
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import studio
+from tqdm import tqdm
 
-from labelgen.chunks import BusyError, Chunk, Manifest, remove_stale, whole
+from labelgen.chunks import BusyError, Chunk, Manifest, chunk_name, remove_stale, whole
+from labelgen.files import find_files
 from labelgen.pools import WorkError
 from labelgen.work import add_work_options, run_command, run_units
 
@@ -105,6 +109,106 @@ def test_done_units_are_not_done_again_and_refused_ones_only_if_asked(tmp_path):
     assert rows(tmp_path)[: len(before)] == before
     assert [c.unit for c in Manifest(tmp_path).chunks()] == ["good#0"] * 2 + ["raise#1"] * 2
     assert Manifest(tmp_path).refused() == {}
+
+
+def make_file(path):
+    path.read_bytes()
+    return [Chunk(path.stem, path.name, "test", path.name, "CC0", "test", 1.0, 1.0)]
+
+
+def test_a_library_that_goes_away_stops_the_run_and_blames_no_file(tmp_path, capsys):
+    library, out = tmp_path / "library", tmp_path / "set"
+    for name in "abc":
+        (library / "deep" / name).mkdir(parents=True)
+        (library / "deep" / name / f"{name}.mid").touch()
+    (library / "z.mid").touch()
+
+    def jobs():
+        for number, (_, path) in enumerate(find_files([library], (".mid",))):
+            yield path.name, path
+            if number == vanishes:
+                library.rename(tmp_path / "elsewhere")
+
+    args = arguments(out, "--jobs", "1")
+    args.inputs = [library]
+    vanishes = 0  # the files that are listed already cannot be read
+    assert run_command(args, make_file, jobs(), total=4) == 2
+    assert capsys.readouterr().err.endswith(f"labelgen: {library} is gone; when it is back, the same command goes on "
+                                            "from here\n")  # fmt: skip
+    assert Manifest(out).refused() == {}
+    assert run_command(args, make_file, jobs(), total=4) == 2  # nor are they when it is gone before the start
+    (tmp_path / "elsewhere").rename(library)
+    (library / "z.mid").unlink()  # and the folders that are listed already hold nothing
+    vanishes = 1
+    assert run_command(args, make_file, jobs(), total=3) == 2
+    assert "labelgen: 1 of 3 songs are gone; when" in capsys.readouterr().err
+    (tmp_path / "elsewhere").rename(library)
+    vanishes = None
+    assert run_command(args, make_file, jobs(), total=3) == 0
+    assert [c.unit for c in Manifest(out).chunks()] == ["a.mid", "b.mid", "c.mid"]
+    assert Manifest(out).refused() == {}
+
+
+def take_two_seconds(unit):
+    time.sleep(2)
+    return [Chunk(unit, unit, "test", unit, "CC0", "test", 1.0, 1.0)]
+
+
+def test_time_in_which_the_run_was_stopped_does_not_count(tmp_path, monkeypatch):
+    stops = [5.0]
+    wait = connection.wait
+
+    def stopped(pipes, timeout=None):
+        heard = wait(pipes, timeout)
+        if not heard and stops:
+            time.sleep(stops.pop())  # as after Ctrl-Z
+        return heard
+
+    monkeypatch.setattr("labelgen.pools.connection.wait", stopped)
+    assert run_units(take_two_seconds, [("a", "a")], tmp_path, 1, limit=4.0) == 0
+    assert not stops
+
+
+def give_up(job):
+    key, out = job
+    for number in range(2):
+        (out / f"{chunk_name(key, number)}.flac").touch()
+    raise ValueError("its end is damaged")
+
+
+def test_what_was_written_of_a_refused_unit_is_removed(tmp_path):
+    kept = tmp_path / f"{chunk_name('good', 0)}.flac"
+    kept.touch()
+    assert run_units(give_up, [("half", ("half", tmp_path))], tmp_path, 1) == 1
+    assert sorted(tmp_path.iterdir()) == sorted([kept, tmp_path / "manifest.jsonl"])
+
+
+def test_inputs_that_would_change_the_names_of_songs_are_refused(tmp_path, capsys):
+    for name in ("one/sub/a.mid", "two/b.mid"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    one, two = tmp_path / "one", tmp_path / "two"
+
+    def code(out, *inputs):
+        args = arguments(tmp_path / out, "--jobs", "1")
+        args.inputs = inputs
+        return run_command(args, make, [(key, (key, "good")) for key, _ in find_files(inputs, (".mid",))])
+
+    def done(out):
+        return sorted({c.unit for c in Manifest(tmp_path / out).chunks()})
+
+    assert code("set", one) == code("set", one) == code("set", two) == 0
+    assert code("set", one, two) == code("set", one / "sub") == 2
+    assert f"{tmp_path / 'set'} was begun with other inputs: its sub/a.mid would" in capsys.readouterr().err
+    assert done("set") == ["b.mid", "sub/a.mid"]
+    assert code("both", one, two) == code("both", one, two) == 0
+    assert code("both", one) == 2
+    assert done("both") == ["one/sub/a.mid", "two/b.mid"]
+
+
+def test_done_units_are_passed_over_without_a_bar(tmp_path, monkeypatch):
+    monkeypatch.setattr("labelgen.work.tqdm", partial(tqdm, disable=True))  # as TQDM_DISABLE=1 does
+    assert run_units(make, units("good"), tmp_path, 1) == run_units(make, units("good"), tmp_path, 1) == 0
 
 
 class Song(NamedTuple):

@@ -1,11 +1,16 @@
 """Chunks in, a calibrated model file out: the whole road, with a network of a few thousand weights."""
 
+import errno
 import json
+import os
 import pickle
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -212,9 +217,9 @@ def test_what_a_killed_reading_left_is_removed_and_read_again(tmp_path):
     assert not left.exists()
 
 
-def test_a_hit_before_a_chunk_is_not_taught_at_its_end(tmp_path):
+def test_a_hit_behind_a_chunk_is_not_taught(tmp_path):
     samples = np.zeros(studio.RATE, np.float32)
-    ChunkWriter(tmp_path, studio.RATE).write("a", {"": samples}, [Label(-0.5, "kick", 1.0), Label(0.3, "kick", 1.0)])
+    ChunkWriter(tmp_path, studio.RATE).write("a", {"": samples}, [Label(0.3, "kick", 1.0), Label(1.5, "kick", 1.0)])
     chunk = Chunk("a", "a", "t", "a", "CC0", "by hand", 1.0, 1.0)
     velocity = dataset.chunk_features(tmp_path, chunk, SPEC, LABELS).velocity
     assert np.flatnonzero(velocity[:, 0]).tolist() == [30]
@@ -485,6 +490,7 @@ def test_a_name_is_not_used_for_two_runs(chunks, tmp_path, capsys):
         ([1], "settings by name"),
         ({"augment": {"loudness": 1}}, "loudness"),
         ({"steps": "many"}, "steps"),
+        ({"train": "a-set"}, "train must be a list of folders, not 'a-set'"),
         ({"seconds": 0}, "seconds"),
         ({"delay": [1, 2]}, "delay"),
         ({"delay": -1}, "delay"),
@@ -524,6 +530,108 @@ def test_wrong_options_cost_a_line(chunks, tmp_path, monkeypatch, capsys, option
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("train: ") and message in error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_beside_it(chunks, tmp_path, capsys):
+    command = arguments(chunks, tmp_path, steps=2)
+    assert train.main(command) == 0
+    (tmp_path / "run" / "last.ckpt").write_bytes(b"")
+    capsys.readouterr()
+    assert train.main(command) == 0
+    assert f"{tmp_path / 'run' / 'step=2.ckpt'}: trained for all" in capsys.readouterr().out
+    (tmp_path / "run" / "step=2.ckpt").write_bytes(b"")
+    assert train.main(command) == 2
+    assert "last.ckpt: not a checkpoint" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_beside_a_damaged_checkpoint(chunks, tmp_path, monkeypatch, capsys):
+    command = arguments(chunks, tmp_path, steps=40)
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "trainer_for", partial(stopped_after, train.trainer_for, 20))
+        assert train.main(command) == 0
+    (tmp_path / "run" / "last.ckpt").write_bytes(b"")
+    capsys.readouterr()
+    assert train.main(command) == 0
+    assert f"missing or damaged: going on from {tmp_path / 'run' / 'step=20.ckpt'}" in capsys.readouterr().err
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 40
+
+
+def stopped_after(make, steps, *given):
+    """Return the trainer of a run that ends early."""
+    return make(*given[:5], steps, *given[6:])
+
+
+def test_checkpoints_pass_through_no_other_folder(chunks, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert train.main(arguments(chunks, tmp_path, steps=2)) == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "config.json", "last.ckpt", "log", "step=2.ckpt"]  # fmt: skip
+
+
+def test_a_full_disk_costs_a_line(chunks, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    command = arguments(chunks, tmp_path, steps=2)
+    capsys.readouterr()
+    assert train.main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"train: {tmp_path / 'run'}: ") and "No space left" in error and "first epoch" in error
+    assert not [path for path in (tmp_path / "run").iterdir() if path.suffix in (".ckpt", ".part")]
+
+
+def test_damaged_sounds_and_labels_are_named(model, run, chunks, tmp_path, capsys):
+    damaged = shutil.copytree(chunks, tmp_path / "damaged", ignore=shutil.ignore_patterns("features"))
+    for name in ("grid-1.flac", "grid-1.drums.flac"):
+        content = bytearray((damaged / name).read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 3000] = bytes(3000)
+        (damaged / name).write_bytes(content)
+    train_it = arguments(damaged, tmp_path, steps=2)
+    out = str(tmp_path / "x.ckpt")
+    for script, options, name in (
+        (train, train_it, "grid-1.drums.flac"),
+        (calibrate, [str(model), str(damaged)], "grid-1.flac"),
+        (survey, [str(run / "weights.ckpt"), str(damaged), "--out", out], "grid-1.flac"),
+    ):
+        capsys.readouterr()
+        assert script.main(options) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert str(damaged / name) in error and "make the chunk again" in error
+    for velocity, time in (("100", "0.5"), ("0.5", "nan")):
+        (damaged / "grid-0.tsv").write_text(f"time\tlabel\tvelocity\n{time}\tkick\t{velocity}\n")
+        assert train.main(train_it) == 2
+        assert str(damaged / "grid-0.tsv") in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_sets_are_looked_over_before_features_are_computed(tmp_path, capsys):
+    sounds = {"": np.zeros(studio.RATE, np.float32), "drums": np.zeros(studio.RATE, np.float32)}
+    for name, stems, seconds in (
+        ("mixes", (), 1.0), ("only-drums", ("drums",), 1.0), ("no-drums", ("backing",), 1.0), ("short", (), 0.3),
+    ):  # fmt: skip
+        ChunkWriter(tmp_path / name, studio.RATE).write("a", sounds, [])
+        about = Chunk("a", "a", "test", "a", "CC0", "silence", 1.0, seconds, stems)
+        Manifest(tmp_path / name).add([about])
+    for values, message in (
+        ({"train": ["gone", "mixes"], "valid": ["lost"]}, f"no chunks in {tmp_path}/gone, {tmp_path}/lost; make"),
+        ({"train": ["mixes", "only-drums"]}, "no set of train has accompaniment without drums"),
+        ({"train": ["mixes", "no-drums"], "valid": ["mixes"]}, "no set of valid has accompaniment without drums"),
+        ({"train": ["no-drums"]}, "no set of train has drums"),
+        ({"train": ["short"]}, "no set of train is as long as a crop (0.5 s)"),
+    ):
+        values = {use: [str(tmp_path / name) for name in sets] for use, sets in values.items()}
+        (tmp_path / "c.json").write_text(json.dumps(values | {"seconds": 0.5}))
+        assert train.main(["--config", str(tmp_path / "c.json"), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not list(tmp_path.glob("*/features"))
+
+
+def test_sets_too_short_for_a_crop_are_named(chunks, tmp_path, capsys):
+    short = studio.chunk_set(tmp_path / "short", count=1, seconds=1.0)
+    assert train.main([*arguments(chunks, tmp_path, steps=2), "--train", str(chunks), str(short)]) == 0
+    assert f"not used, shorter than a crop of 2 s: {short}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("steps", [1, 5, 9, 10, 100])
@@ -721,6 +829,31 @@ def test_evaluate_names_what_it_cannot_read(model, tmp_path, capsys):
         (tmp_path / "a.txt").write_text(labels)
         assert evaluate.main(["--model", str(model), "--audio", str(tmp_path), "--only", *LABELS]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_evaluate_gives_the_figures_of_what_it_can_read(model, chunks, tmp_path, monkeypatch, capsys):
+    for name in ("grid-0", "grid-1"):
+        for file in (f"{name}.flac", f"{name}.tsv"):
+            shutil.copy(chunks / file, tmp_path)
+    content = (tmp_path / "grid-1.flac").read_bytes()
+    (tmp_path / "grid-1.flac").write_bytes(content[: len(content) // 2] + bytes(3000))
+    out = tmp_path / "figures.json"
+    command = ["--model", str(model), "--audio", str(tmp_path), "--only", *LABELS, "--json", str(out)]
+    assert evaluate.main(command) == 2
+    captured = capsys.readouterr()
+    assert "left out: " in captured.err and "grid-1.flac" in captured.err and "kick" in captured.out
+    assert list(json.loads(out.read_text())["tracks"]) == ["grid-0"]
+    (tmp_path / "grid-1.tsv").write_text("time\n")
+    monkeypatch.setattr(evaluate, "detect", lambda *_: pytest.fail("heard before all labels were read"))
+    assert evaluate.main(command) == 2
+    assert "grid-1.tsv" in capsys.readouterr().err
+
+
+def test_calibration_refuses_a_weight_that_is_no_number(model, chunks, capsys):
+    for beta in ("nan", "0", "inf"):
+        with pytest.raises(SystemExit) as stopped:
+            calibrate.main([str(model), str(chunks), "--beta", beta])
+        assert stopped.value.code == 2 and "--beta" in capsys.readouterr().err
 
 
 def test_classes_of_others_are_other_percussion_and_told(tmp_path, capsys):

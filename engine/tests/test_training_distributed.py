@@ -1,10 +1,13 @@
 """Training on several processes: they share what one would draw, and learn as one with their batches together."""
 
+import contextlib
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -144,6 +147,48 @@ def test_ctrl_c_ends_with_its_code_and_says_how_to_go_on(chunks, tmp_path, monke
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning has turned it off
     assert words in capsys.readouterr().err
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(chunks, tmp_path, monkeypatch, capsys):
+    def press(task, batch, number):
+        if task.global_step == 25:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(train.DrumTask, "on_train_batch_start", press)
+    handler = signal.getsignal(signal.SIGINT)
+    assert train.main(command(chunks, tmp_path / "stopped", 4)[2:]) == 130
+    assert "goes on from the last epoch" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_ctrl_c_pressed_again_ends_at_once(chunks, tmp_path, monkeypatch):
+    def press(task, batch, number):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("went on")
+
+    monkeypatch.setattr(train.DrumTask, "on_train_batch_start", press)
+    assert train.main(command(chunks, tmp_path / "stopped", 4)[2:]) == 130
+
+
+def test_ctrl_c_for_all_processes_ends_one_that_loads_batches_too(chunks, tmp_path):
+    arguments = command(chunks, tmp_path / "run", 4, "--steps", "100000")
+    arguments[arguments.index("--workers") + 1] = "2"
+    running = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True, preexec_fn=interruptible)  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "run" / "run" / "last.ckpt").exists() and running.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130 and "Traceback" not in errors, errors
+    assert errors.endswith("stopped; the same command goes on from the last epoch\n")
+
+
+def interruptible():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell turns off for what runs in the background
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(chunks, tmp_path, capsys):
