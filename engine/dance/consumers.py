@@ -12,7 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Self
@@ -106,13 +106,15 @@ class Told(ABC):
         self._on_event = on_event
         self._consumer = "on_event" if on_event else None
         self._queue = _Queue(queue)
-        self._setting = threading.Lock()  # settings are read, changed and written back, by several parties at once
-        self._guard = threading.Lock()  # of `_consumer` and `_begun`, which two threads may claim at once
+        self.observer: Callable[[Event], None] | None = None  # told each event besides the consumer, and before him
+        self._setting = threading.RLock()  # settings are read, changed and written back, by several parties at once
+        self._guard = threading.Lock()  # of `_consumer`, `_begun` and `_thread`, which two threads may claim at once
         self._begun = False
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self._why: str | None = None
         self._events = 0
 
     @abstractmethod
@@ -173,6 +175,11 @@ class Told(ABC):
         return Stats(self.sample_rate, board.samples, board.lost, self._events, dropped, board.busy)
 
     @property
+    def failure(self) -> str | None:
+        """What went wrong, if something has ended it that was neither the source's end nor `stop`; for showing."""
+        return self._why
+
+    @property
     def settings(self) -> Settings:
         """What the detector decides by, or will from the next block on."""
         return self._settings
@@ -190,7 +197,7 @@ class Told(ABC):
     def change(self, how: Callable[[Settings], Settings]) -> None:
         """Decide by what `how` makes of the present settings from the next block on; from any thread.
 
-        What another thread changes meanwhile is not lost.
+        What another thread changes meanwhile is not lost; what `how` itself configures gives way to what it returns.
 
         Raises
         ------
@@ -278,21 +285,34 @@ class Told(ABC):
         return not begun
 
     def _launch(self) -> bool:
-        if not self._begin():
-            return False
-        self._thread = threading.Thread(target=self._work_aside, name="dance engine", daemon=True)
-        self._thread.start()
+        with self._guard:  # until it is started, or `stop` might find it before it can be joined
+            if self._begun:
+                return False
+            self._begun = True
+            self._thread = threading.Thread(target=self._work_aside, name="dance engine", daemon=True)
+            self._thread.start()
         return True
 
     def _end(self) -> None:
         self._stopping.set()
         self._queue.close()
-        self._close()
+        if not self._ended.is_set():
+            with self._keeping():
+                self._close()
         if self._begin():
-            self._release()
+            with self._keeping():
+                self._release()
             self._over()
         if self._thread and self._thread is not threading.current_thread():
             self._thread.join()
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Keep what goes wrong meanwhile for `_raise_failure`, unless something went wrong before."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = self._failure or error
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -303,15 +323,19 @@ class Told(ABC):
         try:
             self._work_and_release()
         except BaseException as error:
-            self._failure = error
+            self._failure = self._failure or error
         finally:
             self._over()
 
     def _work_and_release(self) -> None:
         try:
             self._work()
-        finally:
-            self._release()
+        except BaseException as error:
+            self._why = str(error) or type(error).__name__
+            with suppress(Exception):  # of what follows from it, nothing says as much
+                self._release()
+            raise
+        self._release()
 
     def _over(self) -> None:
         try:
@@ -321,6 +345,8 @@ class Told(ABC):
 
     def _deliver(self, event: Event) -> None:
         self._events += 1
+        if self.observer:
+            self.observer(event)
         if self._on_event:
             self._on_event(event)
         else:

@@ -17,9 +17,11 @@ import pickle
 import signal
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 _GO = "go"
 _STOP = "stop"
 _PATIENCE_SECONDS = 10.0  # for a process that was asked to end, until it is killed
+_GRACE_SECONDS = 5.0  # for one that SIGTERM ends, until it goes whatever hangs there
+_FOLLOW_SECONDS = 1.0  # between looks at whether the parent is still there
 _RECEIVED = 1 << 16  # bytes taken from the socket at once
 
 
@@ -200,7 +204,7 @@ class ProcessEngine(Told):
                                 self._deliver(event)
         except EOFError:
             self._finished = True
-            self._process.join()
+            self._join()
             raise DanceError(f"the engine's process ended by itself ({self._exit()}); start again") from None
 
     def _close(self) -> None:
@@ -223,8 +227,13 @@ class ProcessEngine(Told):
         with suppress(OSError):  # it has ended already, and `_work` says so
             self._wire.send(message)
 
-    def _reap(self) -> None:
+    def _join(self) -> None:
+        self._process.join(_PATIENCE_SECONDS)
+        self._process.kill()  # if a thread that the source began keeps it alive
         self._process.join()
+
+    def _reap(self) -> None:
+        self._join()
         if self._watchdog:
             self._watchdog.cancel()
         self._wire.close()
@@ -293,39 +302,56 @@ class _Wire:
 def _hear(end: "socket.socket", memory: "Array[c_double]", order: bytes) -> None:
     """Do the other process's work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to us, too; the parent says when to stop
+    terminated: SimpleQueue[None] = SimpleQueue()  # the one thing a handler may fill, whatever it interrupts
+    signal.signal(signal.SIGTERM, lambda *_: terminated.put(None))
+    threading.Thread(target=_follow, daemon=True).start()
     wire = _Wire(end)
     failure: BaseException | None = None
     dropped = 0
     try:
         make_source, model, options, queue = pickle.loads(order)
-        with make_source() as source:
+        with ExitStack() as unused:
+            source = make_source()
+            unused.callback(source.close)
             detector = Detector.load(model, sample_rate=source.sample_rate, **options)
             if len(detector.labels) > ROOM:
                 raise SpecError(f"at most {ROOM} labels")
             board = Board(len(detector.labels), np.frombuffer(memoryview(memory), np.float64))
             engine = Engine(source, detector, queue=queue, board=board)
-            gc.freeze()  # nothing of all this becomes garbage, and to search it would take milliseconds
-            wire.send(
-                _Ready(
-                    detector.spec,
-                    detector.labels,
-                    detector.sample_rate,
-                    source.live,
-                    detector.settings,
-                    detector.latency,
-                )
+            unused.pop_all()  # the engine closes it
+        gc.freeze()  # nothing of all this becomes garbage, and to search it would take milliseconds
+        wire.send(
+            _Ready(
+                detector.spec,
+                detector.labels,
+                detector.sample_rate,
+                source.live,
+                detector.settings,
+                detector.latency,
             )
-            dropped = _tell(engine, wire)
+        )
+        dropped = _tell(engine, wire, terminated)
     except BaseException as error:
         failure = _portable(error)
     with suppress(OSError):
         wire.send(_Ended(failure, dropped))
 
 
-def _tell(engine: Engine, wire: _Wire) -> int:
+def _follow() -> None:
+    """End when the parent has, however: our socket, and multiprocessing's sentinel, live on in what it has forked."""
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    while parent and os.getppid() == parent.pid:
+        time.sleep(_FOLLOW_SECONDS)
+    os._exit(0)
+
+
+def _tell(engine: Engine, wire: _Wire, terminated: "SimpleQueue[None]") -> int:
     """Send the events, between the order to begin and the end; return how many found no room."""
     go = threading.Event()
     threading.Thread(target=_obey, args=(engine, wire, go), daemon=True).start()
+    threading.Thread(target=_heed, args=(engine, terminated, go), daemon=True).start()
     go.wait()
     # The engine's own queue lies between: when the parent does not receive, only this loop waits.
     for event in engine.events():
@@ -347,6 +373,16 @@ def _obey(engine: Engine, wire: _Wire, go: threading.Event) -> None:
                 go.set()
     except EOFError:  # the parent has gone, however: there is nobody to work for
         os._exit(0)
+
+
+def _heed(engine: Engine, terminated: "SimpleQueue[None]", go: threading.Event) -> None:
+    """End as at the source's end when SIGTERM comes: all processes of a service get it, and the parent decides."""
+    terminated.get()
+    last = threading.Timer(_GRACE_SECONDS, os._exit, (1,))  # a parent that exits sends it, and waits for us
+    last.daemon = True
+    last.start()
+    engine._end()
+    go.set()
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -4,10 +4,11 @@ They are told what to do through files: one that appears is a sign.
 
 Contents
 --------
-Played, refuse, die
+Played, Duck, lingering, refuse, die
 """
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -70,6 +71,26 @@ class Played(Source):
             case "stick":
                 while True:
                     time.sleep(1)
+
+
+class Duck:
+    """Offers what a source needs, and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self._played = Played(path)
+        self.sample_rate, self.live = self._played.sample_rate, True
+
+    def read(self, out: np.ndarray, timeout: float) -> Read:
+        return self._played.read(out, timeout)
+
+    def close(self) -> None:
+        self._played.close()
+
+
+def lingering(path: Path) -> Source:
+    """Leave a thread behind that never ends."""
+    threading.Thread(target=threading.Event().wait).start()
+    return Played(path)
 
 
 def refuse() -> Source:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stage import Script, detector, drums, run, tiny, until
 
-from dance import Engine, Event, Read, SourceError, SpecError
+from dance import Engine, Event, Read, Settings, SourceError, SpecError
 from dance._ring import Ring
 from dance.sources import Source
 
@@ -77,6 +77,30 @@ def test_an_engine_lives_once() -> None:
     for begin in (engine.run, engine.start):
         with pytest.raises(RuntimeError, match="make another"):
             begin()
+
+
+def test_stopping_one_that_is_just_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, failed = Engine(Script(None), detector()), []
+
+    def stop() -> None:
+        try:
+            engine.stop()
+        except RuntimeError as error:
+            failed.append(error)
+
+    stopping, start = threading.Thread(target=stop), threading.Thread.start
+
+    def slow(thread: threading.Thread) -> None:
+        if thread.name == "dance engine":
+            start(stopping)
+            stopping.join(0.2)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    engine.start()
+    stopping.join(60)
+    assert not failed
+    assert engine.wait(60)
 
 
 def test_rates_must_agree() -> None:
@@ -323,6 +347,48 @@ def test_what_the_callback_raises_stops_the_engine_and_is_raised() -> None:
 
     with pytest.raises(OopsError), Engine(Script(SOUND, None), detector(), raise_oops) as engine:
         engine.wait(60)
+
+
+class Unclosable(Script):
+    """A script whose end fails as well."""
+
+    def close(self) -> None:
+        super().close()
+        raise OopsError
+
+
+def test_what_failed_first_is_raised_and_once() -> None:
+    with pytest.raises(SourceError, match="unplugged"):
+        Engine(Unclosable(SourceError("unplugged")), detector()).run()
+    engine = Engine(Unclosable(SourceError("unplugged")), detector())
+    assert engine.failure is None
+    engine.start()
+    assert engine.wait(60)
+    assert engine.failure == "unplugged"
+    with pytest.raises(SourceError, match="unplugged"):
+        engine.stop()
+    assert engine.stop().samples == 0
+
+    for begin in (Engine.start, lambda engine: None):  # alone, the end's failure is told, too
+        begin(engine := Engine(Unclosable(None), detector()))
+        with pytest.raises(OopsError):
+            engine.stop()
+        engine.stop()
+        assert engine.wait(0)
+    assert no_threads()
+
+
+def test_what_changes_settings_may_set_some() -> None:
+    engine = Engine(Script(), detector())
+
+    def how(settings: Settings) -> Settings:
+        engine.configure(settings.with_label("kick", gate=0.1))
+        return engine.settings.with_label("snare", gate=0.2)
+
+    changing = threading.Thread(target=engine.change, args=(how,), daemon=True)
+    changing.start()
+    changing.join(30)
+    assert [engine.settings.for_label(label).gate for label in ("kick", "snare")] == [0.1, 0.2]
 
 
 def test_an_exception_in_the_body_comes_first() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from elsewhere import Played, die, refuse
+from elsewhere import Duck, Played, die, lingering, refuse
 from stage import ROOT, Script, detector, drums, tiny, until
 
 from dance import DanceError, Event, LabelSettings, ProcessEngine, Settings, SoundFile, SourceError, SpecError, process
@@ -151,6 +152,10 @@ def test_queues_drop_the_oldest_if_live_and_wait_if_not(sound: Path) -> None:
     assert list(engine(partial(Played, sound, live=False), queue=2).events()) == HEARD
 
 
+def test_a_source_that_offers_no_more_than_it_must(sound: Path) -> None:
+    assert list(engine(partial(Duck, sound)).events()) == HEARD
+
+
 def test_what_is_wrong_at_the_beginning_is_raised_at_once(sound: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no input device"):
         engine(refuse)
@@ -230,25 +235,79 @@ def test_a_source_that_hangs_does_not_hang_us(sound: Path, monkeypatch: pytest.M
         here.stop()
 
 
-PROGRAM = """
-import multiprocessing, sys
+def test_a_thread_that_the_source_leaves_does_not_hang_us(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PATIENCE_SECONDS", 0.5)
+    here = engine(partial(lingering, sound))
+    here.start()
+    assert here.wait(60)
+    assert here.stop().samples == len(SOUND)
+
+
+MADE = """
+import multiprocessing, signal, threading, time
 from functools import partial
+from pathlib import Path
 from dance import ProcessEngine
 from elsewhere import Played
 
 {guard}
-    engine = ProcessEngine(partial(Played, {sound!r}, {sign}), model={model!r})
+    engine = ProcessEngine(partial(Played, {sound!r}, Path({sign!r}), {then!r}), model={model!r})
+    child = multiprocessing.active_children()[0].pid
+"""
+PROGRAM = (
+    MADE
+    + """
     for number, event in enumerate(engine.events()):
         if number == 0:
-            print(multiprocessing.active_children()[0].pid, flush=True)
+            print(child, flush=True)
 """
+)
+FORKING = (
+    MADE
+    + """
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    fork.start()
+    print(child, fork.pid, flush=True)
+    engine.run()
+"""
+)
+HEEDING = (
+    MADE
+    + """
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    with engine:
+        print("ready", flush=True)
+        while not over.is_set() and not engine.wait(0.01):
+            pass
+    print("saved")
+"""
+)
+LEAVING = (
+    MADE
+    + """
+    engine.start()
+    while engine.stats.samples < {samples}:
+        time.sleep(0.01)
+"""
+)
 
 
-def program(tmp_path: Path, sound: Path, guard: str = 'if __name__ == "__main__":') -> subprocess.Popen[str]:
+def program(
+    tmp_path: Path, sound: Path, text: str = PROGRAM, then: str = "end", guard: str = 'if __name__ == "__main__":'
+) -> subprocess.Popen[str]:
     """Start a program that hears until somebody stops it, in a session of its own as in a terminal."""
     file = tmp_path / "program.py"
-    sign = f"__import__('pathlib').Path({str(tmp_path / 'never')!r})"
-    file.write_text(PROGRAM.format(guard=guard, sound=str(sound), sign=sign, model=str(tiny())))
+    file.write_text(
+        text.format(
+            guard=guard,
+            sound=str(sound),
+            samples=len(SOUND),
+            sign=str(tmp_path / "sign"),
+            then=then,
+            model=str(tiny()),
+        )
+    )
     return subprocess.Popen(
         [sys.executable, str(file)],
         stdout=subprocess.PIPE,
@@ -276,6 +335,8 @@ def test_the_process_ends_with_its_parent(tmp_path: Path, sound: Path, end: sign
     with program(tmp_path, sound) as parent:
         child = int(parent.stdout.readline())
         assert alive(child)
+        blocked = re.search(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{child}/status").read_text(), re.MULTILINE)
+        assert int(blocked[1], 16) & 1 << signal.SIGINT - 1  # it never hears Ctrl-C, from its beginning on
         if end == signal.SIGINT:
             os.killpg(parent.pid, end)  # what a terminal does
         else:
@@ -288,6 +349,33 @@ def test_the_process_ends_with_its_parent(tmp_path: Path, sound: Path, end: sign
         assert errors.rstrip().endswith("KeyboardInterrupt")
     else:
         assert not errors
+
+
+@linux
+def test_the_process_ends_with_a_parent_that_leaves_another_one(tmp_path: Path, sound: Path) -> None:
+    with program(tmp_path, sound, FORKING) as parent:
+        child, fork = map(int, parent.stdout.readline().split())
+        try:
+            parent.kill()
+            until(lambda: not alive(child))
+            assert alive(fork)
+        finally:
+            os.kill(fork, signal.SIGKILL)
+
+
+def test_a_service_that_is_told_to_end_ends_as_it_likes(tmp_path: Path, sound: Path) -> None:
+    with program(tmp_path, sound, HEEDING) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        os.killpg(parent.pid, signal.SIGTERM)
+        assert parent.communicate(timeout=60) == ("saved\n", "")
+    assert parent.returncode == 0
+
+
+def test_a_program_that_just_ends_is_not_held_up(tmp_path: Path, sound: Path) -> None:
+    (tmp_path / "sign").touch()
+    with program(tmp_path, sound, LEAVING, then="stick") as parent:
+        assert parent.communicate(timeout=60) == ("", "")
+    assert parent.returncode == 0
 
 
 def test_a_program_that_forgets_the_guard_is_told(tmp_path: Path, sound: Path) -> None:

@@ -11,6 +11,9 @@ import tiny_model
 from stage import Script, detector, drums, run, tiny, until
 
 from dance import Detector, Engine, LabelSettings, Settings, SpecError
+from dance.cli import main
+from dance.commands import play
+from dance.sources import Source
 
 ROOM = Settings(
     {
@@ -305,6 +308,24 @@ def test_muting_silences_presence_though_the_input_stalls() -> None:
         engine.configure(Settings({"kick": LabelSettings(mute=True)}))
         until(lambda: engine.presence()[0] == 0)
         assert engine.stats.samples == len(sound)
+
+
+def test_a_file_that_is_being_edited_does_not_end_a_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import soundfile
+
+    song, room, rounds = tmp_path / "song.wav", tmp_path / "room.json", []
+    soundfile.write(song, tiny_model.song(RATE), RATE)
+    ROOM.save(room)
+
+    def hear(source: Source, detector: Detector, *_: object, **__: object) -> None:
+        rounds.append(detector.settings)
+        room.write_text("{")
+        if len(rounds) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(play, "hear", hear)
+    assert main(["play", str(song), "--model", str(tiny()), "--loop", "--settings", str(room)]) == 130
+    assert rounds == [ROOM] * 3
 
 
 def test_the_command_reads_them_and_options_go_before(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The monitor: who may see it, what it shows and sets, and that nothing a page does can harm the engine."""
 
+import asyncio
 import base64
 import contextlib
 import gc
@@ -16,6 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,18 @@ import tiny_model
 from browser import HOW, MISSING, chromium, resize
 from stage import ROOT, SONG, Script, detector, drums, model, run, tiny, until
 
-from dance import DanceError, Detector, Engine, Read, Settings, SoundFile, SourceError, SpecError
+from dance import (
+    DanceError,
+    Detector,
+    Engine,
+    Event,
+    LabelSettings,
+    Read,
+    Settings,
+    SoundFile,
+    SourceError,
+    SpecError,
+)
 from dance.cli import make_parser
 from dance.commands import common, outputs
 from dance.commands.monitor import in_turn
@@ -186,9 +199,9 @@ def test_so_many_pages_and_no_more(monitor: Monitor) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(server.CLIENTS):
             stack.enter_context(page(monitor.url))
-        with pytest.raises(InvalidStatus) as refused, page(monitor.url):
-            pass
-        assert refused.value.response.status_code == 503
+        with page(monitor.url) as refused, pytest.raises(ConnectionClosed) as closed:
+            refused.get("tick")
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason[:22]) == (1013, "8 pages are open alrea")
 
 
 # What it shows
@@ -250,6 +263,61 @@ def test_another_engine_is_another_session_with_the_same_settings(monitor: Monit
             assert one.get("tick")["heard"] < 2
     assert (first["source"], second["source"]) == ("first", "second")
     assert first["id"] != second["id"]
+
+
+def test_another_model_takes_the_settings_of_the_drums_that_it_knows(monitor: Monitor, tmp_path: Path) -> None:
+    labels, both = ("kick", "boom"), {"labels": ("kick", "boom"), "enabled": ("kick", "boom")}
+    numbers = {"thresholds": (0.5,) * 2, "refractory_seconds": (0.05,) * 2, "attack_offset_seconds": (0.008,) * 2}
+    other = tiny_model.save(tmp_path / "other.onnx", replace(tiny_model.SPEC, **both, **numbers))
+    set_before = Settings(dict.fromkeys(("kick", "snare"), LabelSettings(gate=0.3)))
+    first = monitor.engine(Script(), Detector.load(tiny(), sample_rate=44100, settings=set_before))
+    first.configure(set_before.with_label("snare", gate=0.5))
+    engine = monitor.engine(Script(), Detector.load(other, sample_rate=44100))
+    assert engine.labels == labels
+    assert engine.settings == Settings({"kick": LabelSettings(gate=0.3)})
+    engine.configure(Settings())
+    assert monitor._content.answer({"type": "reset"}) is None
+    assert engine.settings == Settings({"kick": LabelSettings(gate=0.3)})
+
+
+def test_a_monitored_engine_has_any_consumer(monitor: Monitor) -> None:
+    samples = drums()
+    expected = (alone := detector()).process(samples)
+    expected += alone.flush()
+
+    def polled(engine: Engine) -> list[Event]:
+        events = []
+        while not engine.wait(0.001):
+            events += engine.poll()
+        return events + engine.poll()
+
+    async def collected(engine: Engine) -> list[Event]:
+        return [event async for event in engine.aevents()]
+
+    for consume in (polled, lambda engine: list(engine.events()), lambda engine: asyncio.run(collected(engine))):
+        with page(monitor.url) as one:
+            begin = threading.Event()
+            engine = monitor.engine(Script(begin, samples), detector())
+            one.get("session")
+            threading.Timer(0.1, begin.set).start()
+            assert consume(engine) == expected
+            assert one.get("tick", lambda tick: not tick["running"])["counts"] == [
+                sum(event.label == label for event in expected) for label in engine.labels
+            ]
+
+
+def test_a_page_is_told_something_whether_anything_is_heard_or_not(monitor: Monitor) -> None:
+    with page(monitor.url) as one:
+        assert one.get("waiting")["text"] == "nothing is heard yet"
+        one.get("alive")
+        monitor.wait("no input device", 0)
+        one.get("waiting", lambda told: told["text"] == "no input device")
+        one.get("alive")
+        with monitor.engine(Endless(drums()), detector()):
+            one.get("tick")
+        monitor.wait("unplugged", 0)
+        one.get("waiting")
+        one.get("alive")
 
 
 def test_who_comes_late_is_greeted(monitor: Monitor, engine: Engine) -> None:
@@ -356,6 +424,21 @@ def test_choosing_a_device_ends_the_engine(monitor: Monitor, engine: Engine) -> 
             assert one.get("session")["source"] == "USB"
 
 
+def test_a_device_chosen_while_another_is_being_opened_is_heard_next(monitor: Monitor) -> None:
+    with page(monitor.url) as one:
+        with monitor.engine(Endless(drums(), "built in"), detector()) as engine:
+            one.send(type="device", name="USB")
+            assert engine.wait(60)
+        assert monitor.take_choice() == "USB"
+        one.send(type="device", name="built in")
+        until(lambda: monitor._content._choice)
+        with monitor.engine(Endless(drums(), "USB"), detector()) as engine:
+            assert engine.wait(60)
+        assert monitor.take_choice() == "built in"
+        with monitor.engine(Endless(drums(), "built in"), detector()):
+            one.get("tick", lambda tick: tick["running"] and tick["heard"] > 0.1)
+
+
 def test_devices_in_turn_and_back_again() -> None:
     heard = []
 
@@ -396,7 +479,7 @@ def test_a_device_that_is_not_there_is_waited_for(monkeypatch: pytest.MonkeyPatc
         patient = {"patience": math.inf}
         listening = threading.Thread(target=in_turn, args=(hear, "USB", monitor), kwargs=patient, daemon=True)
         listening.start()
-        waiting = one.get("waiting")
+        waiting = one.get("waiting", lambda told: told["switchable"])
         assert waiting["text"] == 'no input device "USB"; waiting for it'
         assert (waiting["devices"], waiting["switchable"]) == ([], True)
         names.append(DEVICES[0])
@@ -699,13 +782,122 @@ def test_the_page_comes_back_when_the_program_does(browser: Any, monitor: Monito
         browser.get(monitor.url)
         until(lambda: number(browser, "hits-kick") >= 1)
     until(lambda: state(browser) == "the source has ended")
+    browser.execute_script("HEAR.missed({count: 60})")
+    until(lambda: number(browser, "missed") == 60)
     monitor.close()
     until(lambda: "not connected" in state(browser))
     with Monitor(port=address(monitor.url)[1]) as again, again.engine(Endless(drums(), "after"), detector()):
         until(lambda: state(browser) == "listening")
+        until(lambda: number(browser, "missed") == 0)
         assert "after" in browser.title
         hits = number(browser, "hits-kick")
         until(lambda: number(browser, "hits-kick") > hits)
+
+
+def test_a_program_that_hangs_is_told(browser: Any) -> None:
+    inert = "return document.querySelector('main').inert"
+    with command("play", SONG, "--model", tiny(), "--loop", "--web", "0") as process:
+        browser.get(announced(process))
+        until(lambda: state(browser) == "listening")
+        assert browser.execute_script(inert) is False
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: state(browser).startswith("dance does not answer"))
+        assert browser.execute_script(inert) is True
+        process.send_signal(signal.SIGCONT)
+        until(lambda: state(browser) == "listening")
+        assert browser.execute_script(inert) is False
+
+
+def test_why_there_is_no_connection_is_told(browser: Any) -> None:
+    with Monitor("0.0.0.0", 0) as monitor:
+        _, port, query = address(monitor.url)
+        local = f"http://127.0.0.1:{port}/{query}"
+        browser.get(local)
+        until(lambda: state(browser) == "nothing is heard yet")
+    until(lambda: "not connected" in state(browser))
+    with Monitor("0.0.0.0", port) as monitor:  # with another token
+        until(lambda: "?token=" in state(browser))
+        local = f"http://127.0.0.1:{port}/{address(monitor.url)[2]}"
+        with contextlib.ExitStack() as stack:
+            for _ in range(server.CLIENTS):
+                stack.enter_context(page(local))
+            browser.get(local)
+            until(lambda: "8 pages are open" in state(browser))
+        until(lambda: state(browser) == "nothing is heard yet")
+
+
+def test_why_an_engine_has_ended_is_told(browser: Any, monitor: Monitor) -> None:
+    engine = monitor.engine(Script(drums(), SourceError("the cable is out")), detector())
+    browser.get(monitor.url)
+    until(lambda: state(browser) == "listening")
+    engine.start()
+    until(lambda: state(browser) == "failed: the cable is out")
+
+
+def test_values_beyond_a_slider_widen_it(browser: Any, monitor: Monitor, engine: Engine) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(monitor.url)
+    until(lambda: number(browser, "hits-kick") >= 1)
+    engine.configure(Settings({"kick": LabelSettings(threshold=1.0, refractory=2.0)}, offset=-0.8))
+    shown = "return ['refractory-kick', 'threshold-kick', 'offset'].map(id => document.getElementById(id).value)"
+    until(lambda: browser.execute_script(shown) == ["2", "1", "-0.8"])
+    browser.find_element("id", "refractory-kick").send_keys(Keys.ARROW_LEFT)
+    until(lambda: engine.settings.for_label("kick").refractory == 1.995)
+    browser.find_element("id", "offset").send_keys(Keys.ARROW_RIGHT)
+    until(lambda: engine.settings.offset == -0.799)
+
+
+def test_two_quick_taps_on_mute_change_nothing(browser: Any, monitor: Monitor, engine: Engine) -> None:
+    browser.get(monitor.url)
+    until(lambda: number(browser, "hits-kick") >= 1)
+    browser.execute_script("for (const _ of [1, 2]) document.getElementById('mute-snare').click()")
+    slide(browser, "gate-snare", 0.3)  # comes after them
+    until(lambda: engine.settings.for_label("snare").gate == 0.3)
+    assert not engine.settings.for_label("snare").mute
+
+
+def test_arrow_keys_choose_no_device_on_their_way(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    names = list(DEVICES)
+    options = "return [...document.querySelectorAll('#device option')].map(option => option.textContent)"
+    with (
+        Monitor(port=0, devices=lambda: names) as monitor,
+        monitor.engine(Endless(drums(), "built in"), detector()) as engine,
+    ):
+        browser.get(monitor.url)
+        until(lambda: browser.execute_script(options) == ["built in", "USB"])
+        names.append(Device(2, "line", 2, 44100, False))
+        device = browser.find_element("id", "device")
+        browser.execute_script("document.getElementById('device').focus()")
+        until(lambda: browser.execute_script(options) == ["built in", "USB", "line"])
+        browser.execute_script("window.setTimeout = () => 1")  # time stands still
+        device.send_keys(Keys.ARROW_DOWN)
+        slide(browser, "gate-snare", 0.3)  # comes after it
+        until(lambda: engine.settings.for_label("snare").gate == 0.3)
+        assert not engine.wait(0)
+        device.send_keys(Keys.ARROW_DOWN, Keys.ENTER)
+        assert engine.wait(60)
+        assert monitor.take_choice() == "line"
+
+
+def test_pads_stand_still_where_less_motion_is_asked_for(browser: Any, monitor: Monitor, engine: Engine) -> None:
+    colours = """
+        const {canvas} = lanes[0], pen = canvas.getContext("2d");
+        lanes[0].presence = .5;
+        paintLane(lanes[0], 1, 0);
+        return new Set(new Uint32Array(pen.getImageData(canvas.width - 9, 0, 1, canvas.height).data.buffer)).size;
+    """
+    browser.get(monitor.url)
+    until(lambda: number(browser, "hits-kick") >= 1)
+    assert browser.execute_script(colours) > 1
+    try:
+        less = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": less})
+        until(lambda: browser.execute_script(colours) == 1)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_devices_saving_and_mistakes_in_the_browser(browser: Any, monitor: Monitor, tmp_path: Path) -> None:
@@ -801,6 +993,39 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, monitor: Moni
     assert browser.execute_script("return [...document.querySelectorAll('details')].some(node => node.open)") is False
 
 
+def test_a_finger_that_scrolls_moves_no_slider(browser: Any, monitor: Monitor, engine: Engine) -> None:
+    resize(browser, 390, 844)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1})
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y} for x, y in points]
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def move(sideways: int, up: int) -> None:
+        left, top, width, height = browser.execute_script(
+            "const place = document.getElementById('sensitivity-kick').getBoundingClientRect();"
+            "return [place.x, place.y, place.width, place.height]"
+        )
+        x, y = left + 0.8 * width, top + height / 2
+        touch("touchStart", (x, y))
+        for step in range(1, 11):
+            touch("touchMove", (x + sideways * step, y - up * step))
+        touch("touchEnd")
+
+    browser.get(monitor.url)
+    until(lambda: number(browser, "hits-kick") >= 1)
+    scrolled = "return scrollY"
+    move(sideways=0, up=12)
+    until(lambda: browser.execute_script(scrolled) > 0)
+    move(sideways=0, up=0)  # a finger that only lies there
+    slide(browser, "gate-kick", 0.3)  # comes after it
+    until(lambda: engine.settings.for_label("kick").gate == 0.3)
+    assert engine.settings.for_label("kick").sensitivity == 0.5
+    assert browser.execute_script("return document.getElementById('sensitivity-kick').value") == "0.5"
+    move(sideways=-3, up=0)
+    until(lambda: 0.5 < engine.settings.for_label("kick").sensitivity < 0.8)
+
+
 # With a real device
 
 
@@ -841,7 +1066,7 @@ def test_a_sound_server_that_comes_later(tmp_path: Path) -> None:
             command("listen", "--device", "pulse", "--model", tiny(), "--web", "0", **environment) as process,
             page(announced(process)) as one,
         ):
-            assert one.get("waiting")["text"].endswith("waiting for it")
+            one.get("waiting", lambda told: told["text"].endswith("waiting for it"))
             assert process.stderr.readline().endswith("waiting for it\n")
             with contextlib.closing(microphone.Pulse(Path(folder), 44100)):
                 assert one.get("session")["source"] == "pulse"

@@ -3,7 +3,7 @@
 Contents
 --------
 add_detector_options, add_display_options, add_scheduling_options, make_folder, spare, schedule,
-make_detector, hear, progress, say, MENDABLE
+load_settings, make_detector, hear, progress, say, MENDABLE
 """
 
 import argparse
@@ -104,14 +104,19 @@ def schedule(options: argparse.Namespace) -> None:
             say(error)
 
 
-def make_detector(network: Network, source: Source, options: argparse.Namespace) -> Detector:
-    """Return the detector that the options ask for."""
+def load_settings(options: argparse.Namespace) -> Settings | None:
+    """Read the file of ``--settings``, if any; once, for whoever edits it meanwhile leaves it half written."""
+    return Settings.load(options.settings) if options.settings else None
+
+
+def make_detector(network: Network, source: Source, options: argparse.Namespace, settings: Settings | None) -> Detector:
+    """Return the detector that the options ask for, with the settings loaded before."""
     return Detector(
         network,
         sample_rate=source.sample_rate,
         labels=options.labels,
         sensitivity=options.sensitivity,
-        settings=Settings.load(options.settings) if options.settings else None,
+        settings=settings,
     )
 
 

@@ -11,7 +11,7 @@ from ..latency import PARTS, Measurement, measure, measure_virtually
 from ..network import Network
 from ..sources import Source
 from .arguments import count, device, period
-from .common import add_detector_options, make_detector, say
+from .common import add_detector_options, load_settings, make_detector, say
 
 NAME = "latency"
 HELP = "play hits, hear them, and print how late the callback is after the attack, part by part"
@@ -39,9 +39,10 @@ def run(options: argparse.Namespace) -> int:
     if options.virtual and not (options.device is options.output is None):
         raise SpecError("--virtual brings devices of its own; leave out --device and --output")
     network = Network(options.model)
+    settings = load_settings(options)
 
     def detect(source: Source) -> Detector:
-        return make_detector(network, source, options)
+        return make_detector(network, source, options, settings)
 
     say(f"playing {options.hits} hits; what else sounds near the microphone disturbs")
     if options.virtual:

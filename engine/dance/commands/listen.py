@@ -16,6 +16,7 @@ from .common import (
     add_display_options,
     add_scheduling_options,
     hear,
+    load_settings,
     make_detector,
     say,
     schedule,
@@ -71,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     """Hear the device until Ctrl-C, or standard input to its end."""
     schedule(options)
     network = Network(options.model)
+    settings = load_settings(options)
 
     known = network.spec.sample_rates
     rates = options.rate or known
@@ -103,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     def hear_one(device: int | str | None) -> None:
         with open_source(device) as source:
             network.reset()
-            detector = make_detector(network, source, options)
+            detector = make_detector(network, source, options, settings)
             try:
                 hear(source, detector, f"{source.name}, {source.sample_rate} Hz", options, outputs=out, monitor=page)
             finally:

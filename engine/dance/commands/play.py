@@ -12,7 +12,16 @@ from ..score import compare, report
 from ..sources import SoundFile
 from ..tables import read_hits, write_events
 from . import monitor, outputs
-from .common import add_detector_options, add_display_options, hear, make_detector, make_folder, say, spare
+from .common import (
+    add_detector_options,
+    add_display_options,
+    hear,
+    load_settings,
+    make_detector,
+    make_folder,
+    say,
+    spare,
+)
 
 NAME = "play"
 HELP = "show the drums of an audio file at the pace of the music (nothing sounds)"
@@ -42,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Hear the file in real time; compare and draw if asked to."""
     network = Network(options.model)
     rates = network.spec.sample_rates
+    settings = load_settings(options)
     hits = read_hits(options.truth) if options.truth else []
     events: list[Event] = []
     if options.out:
@@ -57,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         while True:
             with SoundFile(options.file, rates, realtime=True) as source:
                 network.reset()
-                detector = make_detector(network, source, options)
+                detector = make_detector(network, source, options, settings)
                 hear(source, detector, source.name, options, events.append, outputs=out, monitor=page)
             if not options.loop:
                 break

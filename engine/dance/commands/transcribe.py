@@ -17,12 +17,14 @@ from ..events import Event
 from ..formats import FORMATS, Heard, writers
 from ..formats.heard import beside
 from ..network import Network
+from ..settings import Settings
 from ..sources import SoundFile, printable
 from .arguments import count
 from .common import (
     DRAW_SECONDS,
     MENDABLE,
     add_detector_options,
+    load_settings,
     make_detector,
     make_folder,
     progress,
@@ -72,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     songs = list(map(Song, options.files, output_names(options.files)))
     failures = 0
     with progress(len(songs)) as show:
-        work = partial(transcribe, options=options)
+        work = partial(transcribe, options=options, settings=load_settings(options))
         for song, done in each(work, songs, options.jobs, lambda song, done: show(song.file, done)):
             if isinstance(done, SourceError):
                 say(done)
@@ -102,7 +104,7 @@ class Done:
     speed: float
 
 
-def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
+def transcribe(song: Song, report: Report, options: argparse.Namespace, settings: Settings | None) -> Done:
     """Write the results of one file.
 
     Raises
@@ -111,20 +113,20 @@ def transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
         If it cannot be read, would lose a file that lies beside it, or has too long a name for its results.
     """
     try:
-        return _transcribe(song, report, options)
+        return _transcribe(song, report, options, settings)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         raise SourceError(f"{printable(song.file)}: the name is too long for its results; rename the file") from None
 
 
-def _transcribe(song: Song, report: Report, options: argparse.Namespace) -> Done:
+def _transcribe(song: Song, report: Report, options: argparse.Namespace, settings: Settings | None) -> Done:
     network = _network(options.model)
     network.reset()
     events: list[Event] = []
     with SoundFile(song.file, network.spec.sample_rates) as source:
         began = perf_counter()
-        detector = make_detector(network, source, options)
+        detector = make_detector(network, source, options, settings)
         spare(_results(song, detector.labels, options), song.file, options)
         with Engine(source, detector, events.append) as engine:
             while not engine.wait(DRAW_SECONDS):

@@ -2,9 +2,9 @@
 
 Messages are JSON objects with a ``type``. To the page: ``session`` (another engine: its clock begins anew),
 ``settings`` (when they have changed), ``tick`` (60 times a second), ``waiting`` (there is nothing to hear: why, and
-what could be heard instead), ``devices``, ``saved``, ``missed`` (this page was too slow for so many messages) and
-``error``. From the page: ``label`` and ``offset`` (change a setting), ``reset``, ``save``, ``devices`` and ``device``
-(hear another one).
+what could be heard instead), ``alive`` (instead of ticks meanwhile: a page that is told nothing takes the program for
+gone), ``devices``, ``saved``, ``missed`` (this page was too slow for so many messages) and ``error``. From the page:
+``label`` and ``offset`` (change a setting), ``reset``, ``save``, ``devices`` and ``device`` (hear another one).
 
 Contents
 --------
@@ -30,6 +30,8 @@ from .access import Access
 from .server import Message, Server
 from .session import Session
 
+_NOTHING: Message = {"type": "waiting", "text": "nothing is heard yet", "devices": [], "switchable": False}
+_ALIVE: Message = {"type": "alive"}
 _CHANGEABLE = {each.name for each in fields(LabelSettings)}
 
 
@@ -37,7 +39,8 @@ class Monitor:
     """A page in the browser, served until it is closed; a context manager.
 
     Make the engine through it: ``monitor.engine(source, detector).run()``. One engine after the other may be shown;
-    what is set in the page carries over to the next.
+    what is set in the page carries over to the next. It looks into the detector, so that a `ProcessEngine`, whose
+    detector is in another process, has no monitor.
 
     Parameters
     ----------
@@ -84,10 +87,10 @@ class Monitor:
         return session.engine
 
     def take_choice(self) -> str | None:
-        """Return the name of the device chosen in the page since the last engine was made, once; None if there is none.
+        """Return the name of the device chosen last in the page, once; None if there is none.
 
-        When one is chosen, the running engine's source is closed, and so the engine ends: open that device and make
-        another engine.
+        When one is chosen, the running engine's source is closed, or that of the next engine if none runs, and so the
+        engine ends: open that device and make another engine.
         """
         return self._content.take_choice()
 
@@ -135,8 +138,8 @@ class _Content:
         self._session: Session | None = None
         self._first: Settings | None = None
         self._shown: tuple[Session | None, Settings | None] = (None, None)
-        self._waiting: Message | None = None  # what is shown instead of a session
-        self._waiting_shown: Message | None = None
+        self._waiting: Message | None = _NOTHING  # what is shown instead of a session
+        self._waiting_shown: Message | None = _NOTHING
         self._choice: str | None = None
         self._chose = threading.Event()
         self._lock = threading.Lock()
@@ -145,12 +148,13 @@ class _Content:
         """Show this session from now on, with the settings of the one before."""
         with self._lock:
             if self._session:
-                session.engine.configure(self._session.engine.settings)
+                session.engine.configure(session.known(self._session.engine.settings))
             else:
                 self._first = session.engine.settings
             self._waiting = None
             self._session = session
-            self._forget_choice()
+            if self._choice is not None:  # while this one was being opened
+                session.end()
 
     def wait(self, problem: str, seconds: float, found: Sequence[Device] | None) -> None:
         """Show that there is nothing to hear, until something is chosen, for so long at most."""
@@ -169,8 +173,8 @@ class _Content:
     def take_choice(self) -> str | None:
         """Return what was chosen, once."""
         with self._lock:
-            choice = self._choice
-            self._forget_choice()
+            choice, self._choice = self._choice, None
+            self._chose.clear()
             return choice
 
     def greet(self) -> list[Message]:
@@ -185,13 +189,13 @@ class _Content:
         before, self._waiting_shown = self._waiting_shown, waiting
         messages = [waiting] if waiting and waiting != before else []
         if not session:
-            return messages
+            return messages or [_ALIVE]
         shown, self._shown = self._shown, (session, session.engine.settings)
         if session is not shown[0]:
             messages.append(self._describe(session))
         if self._shown != shown:
             messages.append(session.settings())
-        return messages if waiting else [*messages, session.tick()]
+        return [*messages, _ALIVE if waiting else session.tick()]
 
     def answer(self, message: Message) -> Message | None:
         """See `Content.answer`."""
@@ -203,7 +207,7 @@ class _Content:
             case {"type": "offset", "seconds": seconds}:
                 self._change(lambda settings: replace(settings, offset=seconds))
             case {"type": "reset"}:
-                self._change(lambda settings: self._first or settings)
+                self._change(lambda settings: self._present().known(self._first or settings))
             case {"type": "save"}:
                 return self._save()
             case {"type": "devices"}:
@@ -244,7 +248,3 @@ class _Content:
             self._chose.set()
             if self._session:
                 self._session.end()
-
-    def _forget_choice(self) -> None:
-        self._choice = None
-        self._chose.clear()

@@ -34,6 +34,7 @@ MESSAGE_BYTES = 4096
 _MESSAGES_A_SECOND = 100  # of one client, in the long run
 _BURST = 200  # messages that one may send at once before that rate holds
 _BACKLOG = 60  # messages kept for a client that is slow: about a second
+_TRY_AGAIN = 1013  # a WebSocket's code: not now
 _OPEN_SECONDS = 2  # browsers open connections in advance and send nothing; closing the server waits for them
 
 # The page brings all it needs: even if a device's name were to smuggle markup in, nothing could be loaded or sent.
@@ -189,8 +190,6 @@ class Server:
         if refusal := self._access.refusal(request.path, _Headers(request.headers), opens_socket):
             return connection.respond(HTTPStatus.FORBIDDEN, refusal + "\n")
         if opens_socket:
-            if len(self._clients) >= CLIENTS:
-                return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, f"{CLIENTS} pages are open already\n")
             return None
         response = connection.respond(HTTPStatus.OK, "")
         response.body = self._content.page
@@ -201,6 +200,9 @@ class Server:
 
     async def _attend(self, connection: "ServerConnection") -> None:
         """Serve one client to its end."""
+        if len(self._clients) >= CLIENTS:  # here and not in `_admit`: why its socket was refused, a page cannot read
+            await connection.close(_TRY_AGAIN, f"{CLIENTS} pages are open already; waiting for one to be closed")
+            return
         client = _Client(self._content)
         self._clients.add(client)
         self._watched.set()

@@ -11,7 +11,7 @@ import base64
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import monotonic
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..detector import Detector
 from ..engine import Engine
 from ..events import Event
 from ..peaks import refractories, thresholds
+from ..settings import Settings
 from ..sources import Source
 from .server import Message
 from .tap import Tap
@@ -51,18 +52,23 @@ class Session:
         self.labels = detector.labels
         self._id = secrets.token_hex(8)
         self._detector = detector
-        self._on_event = on_event
         self._tap = Tap(source)
         self._frames: deque[tuple[int, NDArray[np.float32], NDArray[np.float32]]] = deque(maxlen=_KEPT)
         self._hits: deque[tuple[Event, float]] = deque(maxlen=_KEPT)
         self._counts = dict.fromkeys(self.labels, 0)
         self._columns = [detector.spec.labels.index(label) for label in detector.labels]
         detector.observer = self._note_frame
-        self.engine = Engine(self._tap, detector, self._note_event)
+        self.engine = Engine(self._tap, detector, on_event)
+        self.engine.observer = self._note_event
 
     def end(self) -> None:
         """Close the source, and so end the engine."""
         self._tap.close()
+
+    def known(self, settings: Settings) -> Settings:
+        """Return these settings without drums that this model does not have."""
+        own = {label: own for label, own in settings.labels.items() if label in self._detector.spec.labels}
+        return replace(settings, labels=own)
 
     def describe(self) -> Message:
         """Return what does not change while the engine lives."""
@@ -117,6 +123,7 @@ class Session:
             "lost": stats.lost,
             "busy": round(stats.busy / stats.seconds, 4) if stats.seconds else 0,
             "running": not self.engine.wait(0),
+            "failure": self.engine.failure,
         }
 
     def _row(self, event: Event, latency: float) -> list[float]:
@@ -130,8 +137,6 @@ class Session:
         heard = (self._tap.position - event.sample) / event.sample_rate
         self._counts[event.label] += 1
         self._hits.append((event, heard + monotonic() - self._tap.arrived))
-        if self._on_event:
-            self._on_event(event)
 
 
 def _packed(rows: list[NDArray[np.float32]]) -> str:
