@@ -315,7 +315,7 @@ def test_the_page_shows_what_the_search_has_found(portaudio: PortAudio) -> None:
     shown, every, portaudio.devices = [], portaudio.devices, portaudio.devices[:1]
 
     def hear(device: str | None) -> None:
-        if waiting := monitor._content._waiting:
+        if (waiting := monitor._content._waiting) and waiting["switchable"]:
             shown.append(waiting["devices"])
         if len(shown) == 3:
             portaudio.devices = every
