@@ -23,7 +23,7 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, sosfilt
 
 from labelgen.chunks import SILENT
-from labelgen.files import unreadable
+from labelgen.files import cause, unreadable
 
 F32 = npt.NDArray[np.float32]
 
@@ -124,7 +124,7 @@ class Recording:
         try:
             self._gain = 1.0 if part else gain_of(path)
         except sf.LibsndfileError as error:
-            raise ValueError(f"damaged audio ({str(error).rpartition(': ')[2].rstrip('.')})") from None
+            raise ValueError(f"damaged audio ({cause(error)})") from None
 
     def blocks(self, start: float = 0.0, stop: float | None = None) -> Iterator[F32]:
         """Yield the samples between two moments in seconds, block by block; channels averaged."""
@@ -143,7 +143,7 @@ class Recording:
                     if len(block):
                         yield block
         except sf.LibsndfileError as error:
-            raise ValueError(f"damaged audio ({str(error).rpartition(': ')[2].rstrip('.')})") from None
+            raise ValueError(f"damaged audio ({cause(error)})") from None
 
     def read(self, start: float, stop: float) -> F32:
         """Return the samples between two moments in seconds."""

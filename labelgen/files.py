@@ -2,7 +2,7 @@
 
 Contents
 --------
-RECORDINGS, BY_FFMPEG, MUSIC, find_files, keyed_otherwise, identity, regular_file, unreadable, printable
+RECORDINGS, BY_FFMPEG, MUSIC, find_files, keyed_otherwise, identity, regular_file, unreadable, cause, printable
 """
 
 import os
@@ -125,7 +125,12 @@ def regular_file(path: Path, largest: int) -> int:
 def unreadable(path: Path, error: Exception) -> str:
     """Return in a line why the file at `path` is not readable as audio, as `error` has it, and what helps."""
     advice = "; convert it: ffmpeg -i FILE FILE.flac" if path.suffix.lower() in BY_FFMPEG else ""
-    return f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')}){advice}"
+    return f"not readable as audio ({cause(error)}){advice}"
+
+
+def cause(error: Exception) -> str:
+    """Return what libsndfile says is wrong, without the file's name before it."""
+    return str(error).rpartition(": ")[2].rstrip(".")
 
 
 def printable(text: str) -> str:

@@ -30,6 +30,7 @@ import soundfile as sf
 
 from dance.commands.arguments import chance
 from labelgen.chunks import digest, whole
+from labelgen.files import cause
 from labelgen.kits import one_shot
 from labelgen.material import Item, read_manifest
 
@@ -190,7 +191,7 @@ def read_packs(root: Path, longest: float = LONGEST) -> Iterator[Sample]:
                 elif not about.frames:
                     cls, reason = "", "no samples"
             except (sf.LibsndfileError, OSError) as error:
-                cls, reason = "", f"not readable as audio ({str(error).rpartition(': ')[2].rstrip('.')})"
+                cls, reason = "", f"not readable as audio ({cause(error)})"
             yield Sample(path, pack, cls, reason)
 
 
