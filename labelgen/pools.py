@@ -9,18 +9,17 @@ Pool, Outcome, WorkError, Processes, Cluster, attempt
 """
 
 import errno
-import os
 import queue
 import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from typing import Any, Protocol
 
 from dance.errors import install
+from dance.parent import follow
 from labelgen.chunks import Chunk
 
 Make = Callable[[Any], list[Chunk]]
@@ -210,7 +209,7 @@ class _Process:
 def _serve(pipe: "connection.Connection[Any, Any]", make: Make, setup: Setup | None, setup_args: tuple[object]) -> None:
     """Be a worker process: do what comes through the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow()
     try:
         if setup:
             setup(*setup_args)
@@ -224,13 +223,6 @@ def _serve(pipe: "connection.Connection[Any, Any]", make: Make, setup: Setup | N
         except (EOFError, OSError):
             return
         pipe.send(attempt(make, job))
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 class Cluster:

@@ -8,15 +8,15 @@ each, cores
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from . import interrupts
 from .errors import SourceError
+from .parent import follow
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -120,19 +120,13 @@ def _pool(
 
 def _begin(shares: Any, stop: Any) -> None:
     """Prepare a working process."""
-    parent = parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
 
     def report(number: int, share: float) -> None:
         shares[number] = share
         if stop.is_set():
             raise SystemExit("told to stop")
 
-    threading.Thread(target=follow, name="dance follow", daemon=True).start()
+    follow()
     _reports[:] = [report]
 
 

@@ -1,8 +1,8 @@
-"""Ctrl-C, kept from processes that are told to stop by whoever began them.
+"""Ctrl-C and the like, kept from processes that are told to stop by whoever began them.
 
 Contents
 --------
-held
+held, heard
 """
 
 import signal
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Let Ctrl-C wait meanwhile; a process that begins meanwhile never hears it, from its first instruction on."""
+def held(*others: signal.Signals) -> Iterator[None]:
+    """Let Ctrl-C, and `others`, wait meanwhile; a process that begins meanwhile hears none, from its beginning on."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -20,8 +20,14 @@ def held() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *others})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def heard(*signals: signal.Signals) -> None:
+    """Hear again what was `held` when this process began, and what has come since."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)

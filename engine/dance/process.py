@@ -17,7 +17,6 @@ import pickle
 import signal
 import struct
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from .detector import Detector
 from .engine import Engine
 from .errors import DanceError, SpecError
 from .events import Event
+from .parent import follow
 from .settings import Settings
 from .sources import Source
 from .spec import ModelSpec
@@ -45,7 +45,6 @@ _GO = "go"
 _STOP = "stop"
 _PATIENCE_SECONDS = 10.0  # for a process that was asked to end, until it is killed
 _GRACE_SECONDS = 5.0  # for one that SIGTERM ends, until it goes whatever hangs there
-_FOLLOW_SECONDS = 1.0  # between looks at whether the parent is still there
 _RECEIVED = 1 << 16  # bytes taken from the socket at once
 
 
@@ -147,7 +146,7 @@ class ProcessEngine(Told):
         self._watchdog: threading.Timer | None = None
         self._finished = False
         self._process = context.Process(target=_hear, args=(theirs, memory, order), name="dance engine", daemon=True)
-        with theirs, interrupts.held():
+        with theirs, interrupts.held(signal.SIGTERM):
             self._process.start()
         try:
             first = self._wire.receive()[0]
@@ -304,7 +303,8 @@ def _hear(end: "socket.socket", memory: "Array[c_double]", order: bytes) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to us, too; the parent says when to stop
     terminated: SimpleQueue[None] = SimpleQueue()  # the one thing a handler may fill, whatever it interrupts
     signal.signal(signal.SIGTERM, lambda *_: terminated.put(None))
-    threading.Thread(target=_follow, daemon=True).start()
+    interrupts.heard(signal.SIGTERM)
+    follow()
     wire = _Wire(end)
     failure: BaseException | None = None
     dropped = 0
@@ -335,16 +335,6 @@ def _hear(end: "socket.socket", memory: "Array[c_double]", order: bytes) -> None
         failure = _portable(error)
     with suppress(OSError):
         wire.send(_Ended(failure, dropped))
-
-
-def _follow() -> None:
-    """End when the parent has, however: our socket, and multiprocessing's sentinel, live on in what it has forked."""
-    from multiprocessing import parent_process
-
-    parent = parent_process()
-    while parent and os.getppid() == parent.pid:
-        time.sleep(_FOLLOW_SECONDS)
-    os._exit(0)
 
 
 def _tell(engine: Engine, wire: _Wire, terminated: "SimpleQueue[None]") -> int:

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from stage import ROOT, run, until
+from stage import ROOT, until
 
 from dance import SourceError
 from dance.batch import Report, each
@@ -64,21 +66,33 @@ def begin(item: Path, report: Report) -> None:
 
 
 def test_processes_end_when_who_began_them_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import os, signal, sys, pathlib, test_batch\n"
+    code = (  # a process that was forked keeps all pipes open
+        "import os, pathlib, signal, sys, time, test_batch\n"
         "from dance.batch import each\n"
         "if __name__ == '__main__':\n"
         "    folder = pathlib.Path(sys.argv[1])\n"
         "    def show(item, done):\n"
-        "        if len(list(folder.iterdir())) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        if len(list(folder.iterdir())) < 2: return\n"
+        "        fork = os.fork()\n"
+        "        if not fork:\n"
+        "            time.sleep(600)\n"
+        "        (folder.parent / 'fork').write_text(str(fork))\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    list(each(test_batch.begin, [folder] * 2, 2, show))\n"
     )
     (tmp_path / "main.py").write_text(code)
     (tmp_path / "who").mkdir()
-    done = run(tmp_path / "main.py", tmp_path / "who", PYTHONPATH=str(ROOT / "engine" / "tests"))
+    command = [sys.executable, tmp_path / "main.py", tmp_path / "who"]
+    where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "engine"), str(Path(__file__).parent)])}
+    done = subprocess.run(command, env=where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    for pid in [int(path.name) for path in (tmp_path / "who").iterdir()]:
-        until(lambda pid=pid: gone(pid))
+    fork = int((tmp_path / "fork").read_text())
+    try:
+        for pid in [int(path.name) for path in (tmp_path / "who").iterdir()]:
+            until(lambda pid=pid: gone(pid))
+        assert not gone(fork)
+    finally:
+        os.kill(fork, signal.SIGKILL)
 
 
 def gone(pid: int) -> bool:

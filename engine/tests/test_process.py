@@ -283,6 +283,23 @@ HEEDING = (
     print("saved")
 """
 )
+HASTY = """
+import multiprocessing, os, signal, threading
+from functools import partial
+from dance import ProcessEngine
+from elsewhere import Played
+
+def terminate():
+    while not multiprocessing.active_children():
+        pass
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGTERM)
+
+{guard}
+    threading.Thread(target=terminate).start()
+    engine = ProcessEngine(partial(Played, {sound!r}), model={model!r})
+    engine.run()
+    print("ended")
+"""
 LEAVING = (
     MADE
     + """
@@ -368,6 +385,12 @@ def test_a_service_that_is_told_to_end_ends_as_it_likes(tmp_path: Path, sound: P
         assert parent.stdout.readline() == "ready\n"
         os.killpg(parent.pid, signal.SIGTERM)
         assert parent.communicate(timeout=60) == ("saved\n", "")
+    assert parent.returncode == 0
+
+
+def test_a_service_that_is_told_to_end_at_once_ends_as_it_likes(tmp_path: Path, sound: Path) -> None:
+    with program(tmp_path, sound, HASTY) as parent:
+        assert parent.communicate(timeout=60) == ("ended\n", "")
     assert parent.returncode == 0
 
 
