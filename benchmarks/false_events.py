@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono, recordings
 from dance import Detector
-from dance.commands.arguments import positive
+from dance.commands.arguments import chance, positive
 from labelgen.material import read_rows
 from training.evaluate import Track, detect, find, read_truth, score
 
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("--split", default="", help="use only this split of folders that have a manifest.csv")
     add("--labelled", type=Path, help="folder of recordings with drums, for the recall")
     add("--labels", type=Path, help="their label files (default: beside them)")
-    add("--sensitivity", type=float, nargs="+", default=[0.3, 0.4, 0.5, 0.6, 0.7], help="(default: %(default)s)")
+    add("--sensitivity", type=chance, nargs="+", default=[0.3, 0.4, 0.5, 0.6, 0.7], help="(default: %(default)s)")
     add("--seconds", type=positive(float), default=120.0, help="of each synthetic sound (default: %(default)s)")
     add("--model", type=Path, help="ONNX file (default: the released model)")
     return result

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmarks.common import guard
-from dance.commands.arguments import positive
+from dance.commands.arguments import natural, positive
 from labelgen.audio import hear
 from labelgen.chunks import Label, Manifest, read_labels
 from labelgen.files import RECORDINGS
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     add("--music", nargs="*", type=Path, default=[], metavar="SET", help="with `backing` stems to leak into one-shots")
     add("--tracks", type=positive(int), default=40, help="of one-shots, for each kind and half of the kits "
         "(default: %(default)s)")  # fmt: skip
-    add("--seed", type=int, default=0, help="decides what is played (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides what is played (default: %(default)s)")
     add("--classifier", type=Path, default=released(), help="by training/train_shreds.py (default: the released one)")
     add("--levels", nargs="+", type=decibels, default=LEVELS, metavar="DB",
         help="of the rest; none: without it (default: none -30 to 0)")  # fmt: skip

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.common import RATE, SONG, guard
 from dance import Detector, SourceError
-from dance.commands.arguments import natural, period
+from dance.commands.arguments import count, natural, period
 from dance.commands.latency import report
 from dance.latency import PARTS, Measurement, measure_virtually
 from dance.score import match
@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     add("--audio", type=Path, help="folder of labelled recordings (default: the demo song)")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
     add("--model", type=Path, help="ONNX file (default: the released model)")
-    add("--sample-rate", type=int, default=RATE, help="(default: %(default)s)")
+    add("--sample-rate", type=count, default=RATE, help="(default: %(default)s)")
     add("--hits", type=natural, default=200,
         help="to play through the virtual microphone; 0: none (default: %(default)s)")  # fmt: skip
     add("--period", type=period, default=256, metavar="N", help="of the virtual microphone, in frames (default: "

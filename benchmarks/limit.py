@@ -29,6 +29,7 @@ import onnxruntime
 from onnx import helper, numpy_helper, shape_inference
 
 from benchmarks.common import RATE, SONG, guard, mono
+from dance.commands.arguments import count
 from dance.detector import RELEASED, Detector
 from dance.features import mel_filters, window
 from dance.network import Network
@@ -173,7 +174,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--song", type=Path, default=SONG, help="recording to run over (default: the demo song)")
-    add("--rate", type=int, default=RATE, help="sample rate (default: %(default)s)")
+    add("--rate", type=count, default=RATE, help="sample rate (default: %(default)s)")
     return result
 
 

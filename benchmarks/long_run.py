@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.common import SONG, guard, mono
 from dance import Detector, Event
+from dance.commands.arguments import count, positive, within
 
 COLUMNS = ("rate", "hours", "rounds", "events a round", "rounds that differ", "deviation", "MB early", "MB late",
            "x real time")  # fmt: skip
@@ -110,9 +111,15 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python benchmarks/long_run.py --hours 8",
     )
     add = result.add_argument
-    add("--hours", type=float, default=0.5, help="of audio, at each rate (default: %(default)s)")
-    add("--rates", type=int, nargs="+", default=[44100, 48000], help="(default: %(default)s)")
-    add("--growth", type=float, default=2.0, metavar="MB", help="of memory that is allowed (default: %(default)s)")
+    add("--hours", type=positive(float), default=0.5, help="of audio, at each rate (default: %(default)s)")
+    add("--rates", type=count, nargs="+", default=[44100, 48000], help="(default: %(default)s)")
+    add(
+        "--growth",
+        type=within(float, 0),
+        default=2.0,
+        metavar="MB",
+        help="of memory that is allowed (default: %(default)s)",
+    )
     add("--model", type=Path, help="ONNX file (default: the released model)")
     add("--song", type=Path, default=SONG, help="recording to hear again and again (default: the demo song)")
     return result

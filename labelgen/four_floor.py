@@ -522,7 +522,7 @@ def parser() -> argparse.ArgumentParser:
     add("inputs", nargs="+", type=Path, metavar="INPUT", help="recordings, or folders of them at any depth")
     add("--out", type=Path, default=Path("data/chunks/four_floor"), help="folder of the set (default: %(default)s)")
     add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
-    add("--tempo", type=float, nargs=2, default=TEMPO, metavar=("MIN", "MAX"), help="beats a minute to look "
+    add("--tempo", type=positive(float), nargs=2, default=TEMPO, metavar=("MIN", "MAX"), help="beats a minute to look "
         "for; more than an octave lets a tempo be taken for its half (default: 90 180)")  # fmt: skip
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
     add_work_options(result)

@@ -206,22 +206,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = read_map(args.map)
     except ValueError as error:
         names, wrong = {}, wrong or str(error)
-    songs = set() if wrong else {key for key, _ in find_songs(args.inputs)}
-    if not wrong and not songs:
+    jobs = [] if wrong else list(find_songs(args.inputs, args.labels))  # what hands have labelled fits in memory
+    if not wrong and not jobs:
         wrong = f"no recordings ({' '.join(MUSIC)}) in {args.inputs[0]}"
     if wrong:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
     options = Options(args.out.absolute(), args.seconds, names, args.offset, args.drift, args.as_is, args.licence)
     try:
-        forget_changed(args.out, find_songs(args.inputs, args.labels))
+        forget_changed(args.out, jobs)
     except (BusyError, OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
-    jobs = find_songs(args.inputs, args.labels)
-    code = run_command(args, partial(make_chunks, options=options), jobs, total=len(songs))
+    code = run_command(args, partial(make_chunks, options=options), jobs)
     if code != 2:
-        tell_moves(args.out, songs)
+        tell_moves(args.out, {key for key, _ in jobs})
     return code
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from dance.commands.arguments import chance
+from dance.commands.arguments import chance, positive
 from labelgen.chunks import digest, whole
 from labelgen.files import cause
 from labelgen.kits import one_shot
@@ -234,7 +234,13 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("packs.csv"), help="manifest to write (default: %(default)s)")
     add("--licence", default="", help="terms of these packs, written to every line")
     add("--test", type=chance, default=0.15, metavar="SHARE", help="of the packs (default: %(default)s)")
-    add("--longest", type=float, default=LONGEST, metavar="SECONDS", help="of a one-shot (default: %(default)s)")
+    add(
+        "--longest",
+        type=positive(float),
+        default=LONGEST,
+        metavar="SECONDS",
+        help="of a one-shot (default: %(default)s)",
+    )
     add("--apart", nargs="*", type=Path, default=[], metavar="CSV", help="leave out what these manifests hold already")
     return result
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from dance.commands.arguments import level, natural
+from dance.commands.arguments import level, natural, within
 from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
 from labelgen.effects import BALANCE_DB, mix
 from labelgen.work import add_work_options, run_command
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("data/chunks/remix"), help="folder of the new set (default: %(default)s)")
     add("--balance", type=level, default=BALANCE_DB, metavar="DB",
         help="drums over backing, in the mean; records have about -5 (default: %(default)s)")  # fmt: skip
-    add("--least", type=float, default=5.0, help="shortest drum chunk in seconds (default: %(default)s)")
+    add("--least", type=within(float, 0), default=5.0, help="shortest drum chunk in seconds (default: %(default)s)")
     add("--seed", type=natural, default=0, help="decides pairs and balances (default: %(default)s)")
     add_work_options(result)
     return result

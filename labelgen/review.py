@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dance.colours import COLOURS as COLOUR  # a drum has one colour everywhere
+from dance.commands.arguments import natural
 from dance.features import log_mel, mel_filters
 from dance.labels import LABELS, OTHER
 from dance.spec import FeatureSpec
@@ -409,12 +410,12 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("review"), help="folder for pictures, sound and report (default: %(default)s)")
     add(
         "--draw",
-        type=int,
+        type=natural,
         default=3,
         metavar="N",
         help="chunks drawn for pictures in the report (default: %(default)s)",
     )
-    add("--seed", type=int, default=0, help="decides which are drawn (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides which are drawn (default: %(default)s)")
     return result
 
 

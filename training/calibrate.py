@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 from tqdm import tqdm
 
-from dance.commands.arguments import positive
+from dance.commands.arguments import chance, level, natural, positive, within
 from dance.context import weighed
 from dance.features import log_mel
 from dance.network import Network
@@ -186,14 +186,14 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="write here instead of in place")
     add("--only", nargs="+", default=[], metavar="LABEL", help="calibrate only these, keep the others")
     add("--beta", type=positive(float), default=1.0, help="weight of recall against precision (default: %(default)s)")
-    add("--expectation", type=float, metavar="LOGITS",
+    add("--expectation", type=within(float, 0), metavar="LOGITS",
         help="how much what repeats weighs, 0: nothing (default: as the model has it)")  # fmt: skip
-    add("--votes", type=float, metavar="0..1",
+    add("--votes", type=chance, metavar="0..1",
         help="how much hits that sound alike weigh, 0: nothing (default: as the model has it)")  # fmt: skip
-    add("--evidence", type=float, metavar="LOGITS",
+    add("--evidence", type=within(float, 0), metavar="LOGITS",
         help="how much hits are doubted until drums are proved, 0: nothing (default: as the model has it)")  # fmt: skip
-    add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
-    add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
+    add("--balance", type=level, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
+    add("--limit", type=natural, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
     return result
 
 

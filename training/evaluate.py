@@ -25,6 +25,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from dance import DanceError, Detector, Engine, Event, SourceError
+from dance.commands.arguments import chance, positive
 from dance.labels import LABELS, OTHER
 from dance.sources import SoundFile
 from labelgen.chunks import Label, layered, read_labels
@@ -187,8 +188,8 @@ def parser() -> argparse.ArgumentParser:
     add("--audio", type=Path, required=True, help="folder of recordings")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
     add("--only", nargs="+", choices=LABELS, help="score only these (where the others are not labelled)")
-    add("--sensitivity", type=float, default=0.5, help="0..1 (default: %(default)s)")
-    add("--sample-rate", type=int, default=44100, help="the detector's rate (default: %(default)s)")
+    add("--sensitivity", type=chance, default=0.5, help="0..1 (default: %(default)s)")
+    add("--sample-rate", type=positive(int), default=44100, help="the detector's rate (default: %(default)s)")
     add("--json", type=Path, help="write all figures here too")
     return result
 

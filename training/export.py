@@ -21,6 +21,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from dance.commands.arguments import within
 from dance.errors import SpecError
 from dance.network import Network
 from dance.spec import ModelSpec
@@ -160,7 +161,12 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("dance.onnx"), help="the model file (default: %(default)s)")
     add("--weights", type=Path, help="also write weights and configuration alone, a checkpoint to begin others from")
     add("--name", help="name of the model (default: the run's folder, that of --out, or the name that it has)")
-    add("--depth-db", type=float, metavar="DB", help="let the network of a model file hear this deep, 0 for all")
+    add(
+        "--depth-db",
+        type=within(float, 0, of="dB"),
+        metavar="DB",
+        help="let the network of a model file hear this deep, 0 for all",
+    )
     return result
 
 

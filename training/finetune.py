@@ -24,7 +24,7 @@ import soundfile as sf
 import torch
 from tqdm import tqdm
 
-from dance.commands.arguments import positive, share
+from dance.commands.arguments import natural, positive, share
 from dance.context import weighed
 from dance.detector import RELEASED
 from dance.labels import LABELS
@@ -191,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
         "tuned ones (default: %(default)s)")  # fmt: skip
     add("--steps", type=positive(int), default=Tuning.steps,
         help="of each of three trainings (default: %(default)s)")  # fmt: skip
-    add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add("--threads", type=positive(int), default=len(os.sched_getaffinity(0)),
         help="of the CPU (default: %(default)s)")  # fmt: skip
     return result

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dance.commands.arguments import positive
+from dance.commands.arguments import natural, positive
 from models.tcn import TCN
 from training.checkpoints import write_checkpoint
 from training.task import DrumTask, load_task
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("checkpoint", type=Path, metavar="CKPT", help="a TCN of training/train.py")
     result.add_argument("--dilations", type=positive(int), nargs="+", default=[], help="one new block each")
     result.add_argument("--channels", type=positive(int), help="width of the residual stream (default: as before)")
-    result.add_argument("--delay", type=int, nargs="+", metavar="FRAMES",
+    result.add_argument("--delay", type=natural, nargs="+", metavar="FRAMES",
                         help="label delay from now on: one, or one for each label (default: as before)")  # fmt: skip
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from dance.commands.arguments import positive
+from dance.commands.arguments import level, natural, positive
 from dance.features import log_mel
 from dance.votes import FAINTEST
 from models.frontend import SCALE_DB, SILENCE_DB, Lift, fading_peaks
@@ -112,8 +112,8 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
     add("--timbre", type=positive(int), default=48, metavar="N",
         help="dimensions of a timbre, at most the network's channels (default: %(default)s)")  # fmt: skip
-    add("--balance", type=float, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
-    add("--limit", type=int, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
+    add("--balance", type=level, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
+    add("--limit", type=natural, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
     return result
 
 

@@ -23,7 +23,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Ric
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from dance.commands.arguments import positive
+from dance.commands.arguments import count, natural, positive
 from labelgen.chunks import remove_stale
 from models import ARCHITECTURES
 from training.checkpoints import WholeFiles, newest
@@ -54,16 +54,16 @@ def parser() -> argparse.ArgumentParser:
     add("--architecture", choices=sorted(ARCHITECTURES))
     add("--steps", type=positive(int), help="batches in all")
     add("--batch", type=positive(int), help="crops in a batch of each process")
-    add("--delay", type=int, nargs="+", help="label delay in frames: one, or one for each label")
-    add("--rate", type=float, help="peak learning rate")
-    add("--seed", type=int)
-    add("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
-    add("--workers", type=int, default=1, help="processes that draw batches, beside each that trains; 0: the latter "
-        "do it themselves (default: %(default)s)")  # fmt: skip
+    add("--delay", type=natural, nargs="+", help="label delay in frames: one, or one for each label")
+    add("--rate", type=positive(float), help="peak learning rate")
+    add("--seed", type=natural)
+    add("--threads", type=count, default=1, help="CPU threads (default: %(default)s)")
+    add("--workers", type=natural, default=1, help="processes that draw batches, beside each that trains; 0: the "
+        "latter do it themselves (default: %(default)s)")  # fmt: skip
     add("--precision", help="of Lightning's Trainer (default: bf16-mixed on machines that compute so, else 32-true)")
     add("--accelerator", default="auto", help="of Lightning's Trainer (default: %(default)s)")
-    add("--devices", type=int, default=1, help="GPUs, or processes on a CPU, on each machine (default: %(default)s)")
-    add("--nodes", type=int, default=1, help="machines (default: %(default)s)")
+    add("--devices", type=count, default=1, help="GPUs, or processes on a CPU, on each machine (default: %(default)s)")
+    add("--nodes", type=count, default=1, help="machines (default: %(default)s)")
     add("--strategy", default="auto", help="of Lightning's Trainer; ddp for several devices (default: %(default)s)")
     add("--plain", action="store_true", help="no progress bar, for logs")
     return result
@@ -170,8 +170,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         task = DrumTask(asdict(config))
         if given:
             take_weights(task, given)
-        if args.workers < 0:
-            raise ValueError(f"--workers {args.workers}: need 0 or more")
         data = Mixes(config, args.workers)
         torch.set_num_threads(args.threads)
         if args.devices * args.nodes > 1 and config.batch % BLOCK:

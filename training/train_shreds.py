@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dance.commands.arguments import positive
+from dance.commands.arguments import natural, positive
 from labelgen.chunks import Chunk, Manifest, remove_stale, whole
 from labelgen.kits import KitLibrary
 from labelgen.material import Item, read_manifest
@@ -498,21 +498,21 @@ def parser() -> argparse.ArgumentParser:
     add("--licences", nargs="*", type=Path, default=[], metavar="CSV", help="source and licence of what "
         "chunks sound with and the manifests do not name")  # fmt: skip
     add("--out", type=Path, default=released(), help="the model file (default: the released one)")
-    add("--passages", type=int, default=1100, help="to make from one-shots (default: %(default)s)")
-    add("--unseen", type=int, default=40, metavar="N", help="tracks of each kind and half of the other kits, and "
+    add("--passages", type=natural, default=1100, help="to make from one-shots (default: %(default)s)")
+    add("--unseen", type=natural, default=40, metavar="N", help="tracks of each kind and half of the other kits, and "
         "chunks of each set, for thresholds and figures (default: %(default)s)")  # fmt: skip
-    add("--limit", type=int, default=280, metavar="N", help="chunks of each set at most (default: %(default)s)")
-    add("--steps", type=int, default=1700, help="of training each network (default: %(default)s)")
+    add("--limit", type=natural, default=280, metavar="N", help="chunks of each set at most (default: %(default)s)")
+    add("--steps", type=natural, default=1700, help="of training each network (default: %(default)s)")
     add(
         "--nets", type=positive(int), default=2, help="networks that are averaged, one seed each (default: %(default)s)"
     )
     add("--jobs", type=positive(int), default=os.cpu_count() or 1, help="processes (default: %(default)s)")
-    add("--rate", type=float, default=3e-3, help="highest learning rate (default: %(default)s)")
+    add("--rate", type=positive(float), default=3e-3, help="highest learning rate (default: %(default)s)")
     add("--init", type=Path, metavar="ONNX", help="go on from the networks of this classifier; a lower --rate suits it")
     add("--keep", action="store_true", help="the networks of --init answer together with those that went on from them")
-    add("--context", type=int, default=ShredConfig.context, help="width of the layer over neighbouring shreds, "
+    add("--context", type=natural, default=ShredConfig.context, help="width of the layer over neighbouring shreds, "
         "0 for none (default: %(default)s)")  # fmt: skip
-    add("--seed", type=int, default=0, help="decides every random choice (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add("--cache", type=Path, default=Path("data/shreds"), metavar="FOLDER", help="for shreds (default: %(default)s)")
     return result
 
