@@ -36,7 +36,7 @@ OUTPUTS = ('"pulse" -> ', '{"label":', "F within 50 ms", "engine/dance/   the pa
 """How blocks begin that show what a program prints, or a layout, and nothing to type."""
 
 NOT_RUN = {
-    r"make (demo|test)\b": "installs, and runs these tests; .ci does both from nothing",
+    r"make (demo|listen|test)\b": "installs, and hears a microphone or runs these tests; .ci does it from nothing",
     r"(sudo|apt-get|([\w./]+/bin/)?pip|git|scp|ssh|systemctl|echo (performance|snd-seq)) ": "changes a machine",
     r"(alsamixer|pw-top|pw-metadata|pactl|journalctl)\b": "asks a sound server or a service of the user's",
     r"arecord -l$": "asks for sound cards",
@@ -58,7 +58,7 @@ NOT_RUN = {
 """Patterns of commands that are not run, and why. A test that is named is one that exists."""
 
 NOT_PROGRAMS = {
-    "while drawing and": "a loop that belongs to a window; examples/draw_loop.py is the whole",
+    "while not engine.wait(1 / 60)": "a loop that belongs to a window; examples/draw_loop.py is the whole",
     "    ...\n": "an example of arguments",
     "pyaudiowpatch": "Windows",
 }
