@@ -1,4 +1,4 @@
-"""Draw 60 times a second what is present of each drum, from the microphone or from a file in real time."""
+"""Draw each drum's presence 60 times a second, from the microphone or from a file in real time."""
 
 import argparse
 import sys

@@ -1,7 +1,7 @@
-"""A strip of WS281x LEDs on a Raspberry Pi: kick from the middle, snare between, hi-hat at the ends.
+"""A strip of WS281x LEDs on a Raspberry Pi: kick in the middle, snare halfway out, hi-hat at the ends.
 
-On a Pi 4 or older: pip install rpi_ws281x, data line on GPIO 18, run by root with the Python of that environment
-(a Pi 5 needs the kernel module of rpi_ws281x first). Anywhere: --simulate shows the strip here.
+On a Pi 4 or older: pip install rpi_ws281x, connect the data line to GPIO 18, run as root with the Python of that
+environment. A Pi 5 needs rpi_ws281x's kernel module first. Anywhere else, --simulate shows the strip in the terminal.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A disc for each drum that beats, and a ring that flies off at each hit, drawn with pygame; Escape ends."""
+"""A pulsing disc for each drum, and a ring that flies off at each hit, drawn with pygame; Escape ends it."""
 
 import argparse
 import os

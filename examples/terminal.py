@@ -1,4 +1,4 @@
-"""The drums as a pattern that runs up the terminal: kick in the middle, snare around it, hi-hat at the edges."""
+"""The drums as a pattern that scrolls up the terminal: kick in the middle, snare around it, hi-hat at the edges."""
 
 import argparse
 import sys

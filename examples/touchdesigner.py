@@ -1,9 +1,9 @@
-"""Callbacks for an OSC In DAT of TouchDesigner: each hit starts something, each presence moves something.
+"""Callbacks for an OSC In DAT of TouchDesigner: each hit triggers something, each presence moves something.
 
-1. Start ``dance listen --osc 7000`` (``pip install ".[osc]" in the checkout of dance``).
-2. In TouchDesigner make an OSC In DAT, Network Port 7000, and a Constant CHOP named ``drums``; open the DAT's callbacks
-   and put this file there.
-3. The CHOP has now a channel for each drum, 0..1, ``kick`` among them: export it to any parameter.
+1. Start ``dance listen --osc 7000`` (it needs ``pip install -e ".[osc]"`` in the checkout of dance).
+2. In TouchDesigner, add an OSC In DAT with Network Port 7000 and a Constant CHOP named ``drums``. Open the DAT's
+   callbacks and paste this file there.
+3. The CHOP gets a channel for each drum, 0..1, such as ``kick``: export it to any parameter.
 """
 
 

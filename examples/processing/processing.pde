@@ -1,4 +1,4 @@
-// Discs that jump at each hit; the receiver is Processing (processing.org) with its library oscP5.
+// Discs that jump at each hit, for Processing (processing.org) with its library oscP5.
 // Start `dance listen --osc 12000`, then this sketch.
 
 import oscP5.*;
