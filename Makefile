@@ -3,7 +3,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip install -qq --constraint constraints.txt --editable
-BUILD := pyproject.toml setup.py constraints.txt engine/dance/_version.py $(wildcard ext/*.pyx ext/*.pxd)
+BUILD := pyproject.toml setup.py constraints.txt engine/dance/_version.py $(wildcard ext/*.pyx)
 
 # Scripts find `labelgen`, `models` and `training` from any folder.
 PATH_FILE = $(PYTHON) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "dance-checkout.pth").write_text("$(CURDIR)\n")'

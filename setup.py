@@ -5,7 +5,7 @@ import sys
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 
-# Elsewhere sine and logarithm are in a library of their own, which Windows does not have.
+# Sine and logarithm are in a library of their own everywhere but on Windows.
 MATHS = [] if sys.platform == "win32" else ["m"]
 # Python's own flags ask for debugging symbols: five megabytes, with the paths of the machine that built them.
 COMPILE = ["-O3", "-fno-math-errno", "-ffp-contract=off", "-g0"]
@@ -15,10 +15,8 @@ setup(
     package_dir={"": "engine"},
     ext_modules=cythonize(
         [
-            Extension("dance._dsp", ["ext/_dsp.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
-            Extension("dance._context", ["ext/_context.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
-            Extension("dance._ring", ["ext/_ring.pyx"], extra_compile_args=COMPILE),
-            Extension("dance._tcn", ["ext/_tcn.pyx"], libraries=MATHS, extra_compile_args=COMPILE),
+            Extension(f"dance.{name}", [f"ext/{name}.pyx"], libraries=MATHS, extra_compile_args=COMPILE)
+            for name in ("_dsp", "_context", "_ring", "_tcn")
         ],
         language_level=3,
         compiler_directives={

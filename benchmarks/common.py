@@ -1,13 +1,15 @@
-"""What the benchmarks share: the demo song, a reader of recordings, and how they end.
+"""What the benchmarks share: the demo song, a reader of recordings, how they run programs, and how they end.
 
 Contents
 --------
-ROOT, SONG, RATE, CannotCountError, mono, recordings, guard
+ROOT, SONG, RATE, Main, CannotMeasureError, mono, recordings, run, guard
 """
 
 import functools
 import inspect
 import math
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from dance.errors import DanceError, line
+from dance.errors import DanceError, one_line
 from dance.sources import SoundFile
 from labelgen.files import RECORDINGS
 
@@ -27,8 +29,8 @@ SONG = ROOT / "data" / "demo" / "song.ogg"
 RATE = 44100
 
 
-class CannotCountError(DanceError):
-    """A tool that counts is missing, failed, or there is no baseline; the message says what to do."""
+class CannotMeasureError(DanceError):
+    """A program that measures is missing or failed, or there is no baseline; the message says what to do or why."""
 
 
 def mono(path: Path, rate: int, least: float = 0.0) -> npt.NDArray[np.float32]:
@@ -62,8 +64,28 @@ def recordings(folder: Path) -> list[Path]:
     return found
 
 
+def run(*command: str, needed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in the checkout, with these environment variables besides ours; return what it printed.
+
+    Raises
+    ------
+    CannotMeasureError
+        If it is missing or fails; the message is why, as pytest says it, or its last line, and what is `needed`.
+    """
+    hint = f"; needed: {needed}" if needed else ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment})
+    except FileNotFoundError:
+        raise CannotMeasureError(f"{command[0]} is missing{hint}") from None
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
+        why = next((line[1:].strip() for line in lines if line.startswith("E  ")), lines[-1])
+        raise CannotMeasureError(f"{Path(command[0]).name} failed ({why}){hint}")
+    return done
+
+
 def guard(main: Main) -> Main:
-    """Let a script's `main` end in one line and exit code 2 where the user can mend it, and in 130 after Ctrl-C."""
+    """Let a script's `main` end in one line and exit code 2 where the user can fix it, and in 130 after Ctrl-C."""
     name = Path(inspect.getfile(main)).stem
 
     @functools.wraps(main)
@@ -71,7 +93,7 @@ def guard(main: Main) -> Main:
         try:
             return main(argv)
         except (DanceError, OSError, ValueError, sf.LibsndfileError) as error:
-            print(f"{name}: {line(error)}", file=sys.stderr)
+            print(f"{name}: {one_line(error)}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130

@@ -9,7 +9,6 @@ Absolute figures hold for this machine at this moment only; run it alone.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import RATE, ROOT, SONG, guard, mono
-from dance import DanceError, Detector
+from benchmarks.common import RATE, SONG, guard, mono, run
+from dance.detector import RELEASED, Detector
 
 STAGES = {
     "test_log_mel": "LogMel.process",
@@ -44,15 +43,11 @@ PEAK = (
 IMPORT = "import time; t = time.perf_counter(); import dance; print(time.perf_counter() - t)"
 
 
-class FailedError(DanceError):
-    """A program that was to be measured failed; the message is why, as pytest says it, or the last that it said."""
-
-
-def hop_times(model: Path | None, song: Path, out: Path) -> list[dict[str, Any]]:
+def hop_times(model: Path, song: Path, out: Path) -> list[dict[str, Any]]:
     """Return what pytest-benchmark measured, one entry for each stage, rate and block; write all to `out`."""
-    options = ["--song", str(song), *(["--model", str(model)] if model else [])]
     pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--benchmark-enable", f"--benchmark-json={out}"]
-    _python(*pytest, *options, str(Path(__file__).with_name("test_hops.py")))
+    options = ["--song", str(song), "--model", str(model)]
+    run(sys.executable, *pytest, *options, str(Path(__file__).with_name("test_hops.py")))
     benchmarks: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))["benchmarks"]
     return benchmarks
 
@@ -69,24 +64,16 @@ def table(benchmarks: Sequence[dict[str, Any]]) -> Table:
     return result
 
 
-def peak_memory(model: Path | None, song: Path) -> float:
+def peak_memory(model: Path, song: Path) -> float:
     """Return the peak resident memory of ``dance transcribe`` in MB."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["transcribe", str(song), "--out", folder, *(["--model", str(model)] if model else [])]
-        return int(_python("-c", PEAK, *arguments).split()[-1]) / 1024
+        arguments = ["transcribe", str(song), "--out", folder, "--model", str(model)]
+        return int(run(sys.executable, "-c", PEAK, *arguments).stdout.split()[-1]) / 1024
 
 
 def import_seconds() -> float:
     """Return the best of five times of ``import dance``."""
-    return min(float(_python("-c", IMPORT)) for _ in range(5))
-
-
-def _python(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines() or ["no message"]
-        raise FailedError(next((line[1:].strip() for line in lines if line.startswith("E  ")), lines[-1]))
-    return done.stdout
+    return min(float(run(sys.executable, "-c", IMPORT).stdout) for _ in range(5))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python benchmarks/cost.py",
     )
     add = result.add_argument
-    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--song", type=Path, default=SONG, help="recording to run over (default: the demo song)")
     add("--json", type=Path, help="where to keep all times")
     return result
@@ -107,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    song, model = args.song.resolve(), args.model and args.model.resolve()
+    song, model = args.song.resolve(), args.model.resolve()
     mono(song, RATE, least=1.0)
     Detector.load(model, sample_rate=RATE)
     console = Console(width=110)

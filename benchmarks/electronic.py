@@ -22,7 +22,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.common import RATE, guard
-from dance import Detector
+from dance.detector import RELEASED, Detector
 from labelgen.chunks import Chunk, Manifest, layered, read_labels
 from labelgen.patterns import STYLES
 from training.evaluate import Track, detect, score
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("sets", nargs="+", type=Path, metavar="SET", help="folders of chunks made from labelgen/patterns.py's songs")
-    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--styles", nargs="+", metavar="STYLE", choices=[name.replace(" ", "-") for name in STYLES],
         default=ELECTRONIC, help=f"which to judge (default: {' '.join(ELECTRONIC)})")  # fmt: skip
     return result

@@ -18,8 +18,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono, recordings
-from dance import Detector
 from dance.commands.arguments import chance, positive
+from dance.detector import RELEASED, Detector
 from labelgen.material import read_rows
 from training.evaluate import Track, detect, find, read_truth, score
 
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add("--labels", type=Path, help="their label files (default: beside them)")
     add("--sensitivity", type=chance, nargs="+", default=[0.3, 0.4, 0.5, 0.6, 0.7], help="(default: %(default)s)")
     add("--seconds", type=positive(float), default=120.0, help="of each synthetic sound (default: %(default)s)")
-    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     return result
 
 

@@ -5,17 +5,15 @@ compiled once more, with flags that never change, and run under valgrind over te
 at 48 kHz. Counted is what the kernels themselves execute: no Python, no checks of arguments, nothing of the C library.
 
 Compilers differ, so the baseline ``benchmarks/instructions.json`` has an entry for each; ``--renew`` writes the one
-of this machine. The exit code is 1 when the kernels of a class together have become dearer by more than the tolerance,
-and 2 when there is nothing to count with or nothing to compare with.
+of this machine. The exit code is 1 when the kernels of a class together cost more than the baseline by over the
+tolerance, and 2 when there is nothing to count with or nothing to compare with.
 """
 
 import argparse
 import json
-import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -24,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import ROOT, CannotCountError, guard
+from benchmarks.common import ROOT, CannotMeasureError, guard, run
 from dance.features import mel_filters, window
 from dance.spec import FeatureSpec
 
@@ -87,10 +85,10 @@ def compiler() -> str:
     """Return what the counts depend on: architecture and compiler."""
     machine = platform.machine()
     if machine not in ARCHITECTURE:
-        raise CannotCountError(f"no pinned compiler flags for {machine}; add them to ARCHITECTURE")
+        raise CannotMeasureError(f"no pinned compiler flags for {machine}; add them to ARCHITECTURE")
     for tool in ("gcc", "valgrind", "callgrind_annotate"):
         if shutil.which(tool) is None:
-            raise CannotCountError(f"{tool} is missing: apt-get install gcc valgrind")
+            raise CannotMeasureError(f"{tool} is missing: apt-get install gcc valgrind")
     return f"{machine} gcc {_run('gcc', '-dumpversion').strip().split('.')[0]}"
 
 
@@ -109,7 +107,7 @@ def count(sources: Sequence[Path] = SOURCES) -> dict[str, float]:
 
     Raises
     ------
-    CannotCountError
+    CannotMeasureError
         If a tool is missing or fails.
     """
     compiler()
@@ -130,7 +128,7 @@ def count(sources: Sequence[Path] = SOURCES) -> dict[str, float]:
             steps = len(RATES) * HOPS / (SELDOM if kernel.startswith("TCN.") else 1)
             counts[kernel] = counts.get(kernel, 0) + int(number.replace(",", "")) / steps
     if not {"LogMel", "TCN", "Votes", "Expectation", "PeakPicker"} <= totals(counts).keys():
-        raise CannotCountError("callgrind did not see all kernels; were they renamed?")
+        raise CannotMeasureError("callgrind did not see all kernels; were they renamed?")
     return counts
 
 
@@ -151,13 +149,13 @@ def baseline(path: Path = BASELINE) -> dict[str, float]:
 
     Raises
     ------
-    CannotCountError
+    CannotMeasureError
         If there are none.
     """
     entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     key = compiler()
     if key not in entries:
-        raise CannotCountError(f"no baseline for {key} in {path.name}: python benchmarks/instructions.py --renew")
+        raise CannotMeasureError(f"no baseline for {key} in {path.name}: python benchmarks/instructions.py --renew")
     return entries[key]
 
 
@@ -217,13 +215,8 @@ def _given() -> dict[str, np.ndarray]:
 
 def _run(*command: str) -> str:
     # one thread and no arenas of other libraries: valgrind has to follow everything
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C"}
-    )
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise CannotCountError(f"{Path(command[0]).name} failed ({last}); needed: gcc, valgrind and pip install cython")
-    return done.stdout
+    needed = "gcc and valgrind, and cython by pip install cython"
+    return run(*command, needed=needed, OPENBLAS_NUM_THREADS="1", LC_ALL="C").stdout
 
 
 def parser() -> argparse.ArgumentParser:
@@ -252,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"  {kernel:24}{number:12,.0f}{change:>10}")
     worse = dearer(counts, before)
     for owner in worse:
-        print(f"instructions: {owner} has become dearer by more than {100 * TOLERANCE:.0f} %", file=sys.stderr)
+        print(f"instructions: {owner} costs over {100 * TOLERANCE:.0f} % more than the baseline", file=sys.stderr)
     return 1 if worse else 0
 
 

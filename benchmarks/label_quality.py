@@ -24,7 +24,7 @@ from labelgen.audio import hear
 from labelgen.chunks import Label, Manifest, read_labels
 from labelgen.files import RECORDINGS
 from labelgen.material import read_manifest
-from labelgen.shreds import ShredClassifier, released
+from labelgen.shreds import RELEASED, ShredClassifier
 from training.evaluate import find, read_truth
 from training.score import Count, match
 from training.shred_data import backings, gaps_between, read_audio, whole_kits
@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
     add("--tracks", type=positive(int), default=40, help="of one-shots, for each kind and half of the kits "
         "(default: %(default)s)")  # fmt: skip
     add("--seed", type=natural, default=0, help="decides what is played (default: %(default)s)")
-    add("--classifier", type=Path, default=released(), help="by training/train_shreds.py (default: the released one)")
+    add("--classifier", type=Path, default=RELEASED, help="by training/train_shreds.py (default: the released one)")
     add("--levels", nargs="+", type=decibels, default=LEVELS, metavar="DB",
         help="of the rest; none: without it (default: none -30 to 0)")  # fmt: skip
     return result

@@ -21,8 +21,9 @@ from benchmarks.common import ROOT, guard
 from dance.commands.arguments import natural, positive
 from labelgen import four_floor
 from labelgen.align import align
-from labelgen.attack import Recording, rises_of
+from labelgen.attack import rises_of
 from labelgen.chunks import Label
+from labelgen.recordings import Recording
 from training.evaluate import find, read_truth
 
 NEAR = 0.025  # seconds within which a kick counts as found

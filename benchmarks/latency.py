@@ -22,30 +22,29 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import RATE, SONG, guard
-from dance import Detector, SourceError
+from dance import SourceError
+from dance.colours import colour
 from dance.commands.arguments import count, natural, period
 from dance.commands.latency import report
+from dance.detector import RELEASED, Detector
 from dance.latency import PARTS, Measurement, measure_virtually
-from dance.score import match
+from dance.score import compare
+from dance.tables import Hit
 from training.evaluate import detect, find, read_truth
 
-TOLERANCE = 0.05
-COLOURS = ("#8d99ae", "#e4572e", "#f3a712", "#4caf50", "#29b6c6", "#a05cc0")
+PART_COLOURS = ("#8d99ae", "#e4572e", "#f3a712", "#4caf50", "#29b6c6", "#a05cc0")
+"""Of the parts of a delay, in a chart that shows no drums."""
 
 
 def decision_delays(detector: Detector, pairs: Sequence[tuple[Path, Path]]) -> dict[str, npt.NDArray[np.float64]]:
     """Return, for each label of the detector and for all, the seconds of each hit that was found."""
-    delays: dict[str, list[float]] = {label: [] for label in detector.labels}
+    delays: dict[str, list[float]] = {label: [] for label in (*detector.labels, "all")}
     for audio, labels in pairs:
         events, _ = detect(detector, audio)
-        truth = read_truth(labels)
-        for label in detector.labels:
-            true = sorted(hit.time for hit in truth if hit.label == label)
-            mine = sorted((event for event in events if event.label == label), key=lambda event: event.sample)
-            for i, j in match(true, [event.time for event in mine], TOLERANCE):
-                delays[label].append(mine[j].reported / mine[j].sample_rate - true[i])
-    found = {label: np.array(values) for label, values in delays.items() if values}
-    return {**found, "all": np.concatenate([*found.values(), np.zeros(0)])}
+        hits = [Hit(hit.time, hit.label, hit.velocity) for hit in read_truth(labels)]
+        for label, score in compare(hits, events, detector.labels).items():
+            delays[label] += score.delays
+    return {label: np.array(values) for label, values in delays.items() if values or label == "all"}
 
 
 def show(delays: dict[str, npt.NDArray[np.float64]], console: Console) -> None:
@@ -65,9 +64,9 @@ def draw(path: Path, delays: dict[str, npt.NDArray[np.float64]], measured: Measu
     else:
         grid = figure.add_gridspec(2, 2, height_ratios=(3, 1))
         left = figure.add_subplot(grid[:, 0])
-    for (label, values), colour in zip(delays.items(), COLOURS[1:], strict=False):
+    for label, values in delays.items():
         if label != "all":
-            _share(left, values, f"{label} ({len(values)} hits)", colour)
+            _share(left, values, f"{label} ({len(values)} hits)", colour(label))
     left.set_title("Decision: audio needed after the attack")
     left.set_xlabel("milliseconds after the labelled attack")
     left.set_ylabel("share of the hits found, %")
@@ -75,7 +74,7 @@ def draw(path: Path, delays: dict[str, npt.NDArray[np.float64]], measured: Measu
     if measured is not None:
         right, below = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
         _share(right, measured.total, "attack to callback", "0.2")
-        _share(right, measured.beyond_decision, "of that, beyond the decision", COLOURS[0])
+        _share(right, measured.beyond_decision, "of that, beyond the decision", PART_COLOURS[0])
         right.set_xlim(0, 1.05 * 1000 * measured.total.max())
         right.set_title(f"Through a virtual microphone ({measured.period} frames, {len(measured.labels)} hits)", pad=26)
         right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
@@ -84,8 +83,8 @@ def draw(path: Path, delays: dict[str, npt.NDArray[np.float64]], measured: Measu
     figure.savefig(path)
 
 
-def _share(axes: Axes, seconds: npt.NDArray[np.float64], name: str, colour: str) -> None:
-    axes.ecdf(1000 * seconds, label=name, color=colour, linewidth=2)
+def _share(axes: Axes, seconds: npt.NDArray[np.float64], name: str, shade: str) -> None:
+    axes.ecdf(1000 * seconds, label=name, color=shade, linewidth=2)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{share:.0f}" for share in np.linspace(0, 100, 6)])
     axes.grid(color="0.9")
 
@@ -93,8 +92,8 @@ def _share(axes: Axes, seconds: npt.NDArray[np.float64], name: str, colour: str)
 def _bar(axes: Axes, means: npt.NDArray[np.float64]) -> None:
     """Draw the parts of the mean in a row."""
     start = 0.0
-    for part, mean, colour in zip(PARTS, means, COLOURS, strict=True):
-        axes.barh(0, mean, left=start, color=colour, label=f"{part} {mean:.2g}")
+    for part, mean, shade in zip(PARTS, means, PART_COLOURS, strict=True):
+        axes.barh(0, mean, left=start, color=shade, label=f"{part} {mean:.2g}")
         start += mean
     axes.set_yticks([])
     axes.set_xlabel("milliseconds; the bar: the mean, part by part")
@@ -112,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--audio", type=Path, help="folder of labelled recordings (default: the demo song)")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
-    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--sample-rate", type=count, default=RATE, help="(default: %(default)s)")
     add("--hits", type=natural, default=200,
         help="to play through the virtual microphone; 0: none (default: %(default)s)")  # fmt: skip

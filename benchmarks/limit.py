@@ -126,7 +126,7 @@ def operations(path: Path) -> int:
 
 
 def starting(count: int, runs: int = 3000) -> float:
-    """Return the median seconds of a step of so many operations that have next to nothing to do."""
+    """Return the median seconds of a step of `count` operations that have next to nothing to do."""
     names = [f"x{number}" for number in range(count + 1)]
     nodes = [helper.make_node("Neg", [one], [other]) for one, other in pairwise(names)]
     ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1]) for name in (names[0], names[-1])]
@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arithmetic = (network + features) / peak
     print(f"network, one step                {network / 1e6:8.3f} million operations, {weights:,} weights")
     print(f"features, one frame              {features / 1e6:8.3f} million operations")
-    print(f"a core in a matrix product       {peak / 1e9:8.1f} thousand million operations a second")
+    print(f"a core in a matrix product       {peak / 1e9:8.1f} billion operations a second")
     print(f"least time for the arithmetic    {1e6 * arithmetic:8.1f} us")
     print(f"reading the weights once         {1e6 * reading:8.1f} us")
     if not stepped.compiled:

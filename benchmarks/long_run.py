@@ -22,8 +22,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmarks.common import SONG, guard, mono
-from dance import Detector, Event
-from dance.commands.arguments import count, positive, within
+from dance import Event
+from dance.commands.arguments import count, within
+from dance.detector import RELEASED, Detector
 
 COLUMNS = ("rate", "hours", "rounds", "events a round", "rounds that differ", "deviation", "MB early", "MB late",
            "x real time")  # fmt: skip
@@ -111,7 +112,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python benchmarks/long_run.py --hours 8",
     )
     add = result.add_argument
-    add("--hours", type=positive(float), default=0.5, help="of audio, at each rate (default: %(default)s)")
+    add(
+        "--hours",
+        type=within(float, 0),
+        default=0.5,
+        help="of audio, at each rate; 0: as short as can be (default: %(default)s)",
+    )
     add("--rates", type=count, nargs="+", default=[44100, 48000], help="(default: %(default)s)")
     add(
         "--growth",
@@ -120,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="MB",
         help="of memory that is allowed (default: %(default)s)",
     )
-    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--song", type=Path, default=SONG, help="recording to hear again and again (default: the demo song)")
     return result
 

@@ -5,10 +5,6 @@ told otherwise). *Drawing* is the time in the page's drawing function, *messages
 sent since the frame before; both are the page's own code. The processor's time for the page's main thread and for its
 whole process, divided by the frames, is what all that comes to: styles, layout, rasterising (there is no graphics card
 here) and Chromium's own housekeeping too. Clocks of pages are rounded to 0.1 ms. Run it alone.
-
-Contents
---------
-measure, parser, main
 """
 
 import argparse

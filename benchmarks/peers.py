@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import RATE, ROOT, SONG, guard, mono
-from dance import Detector
+from dance.detector import RELEASED, Detector
 from dance.score import TOLERANCE, match
 from training.evaluate import find, read_truth
 
@@ -184,7 +184,7 @@ def install(peer: Peer, folder: Path) -> Path:
     return python
 
 
-def detect(peer: Peer, python: Path, audio: Path, model: Path | None) -> dict[str, Any]:
+def detect(peer: Peer, python: Path, audio: Path, model: Path) -> dict[str, Any]:
     """Return the answer of `peer_runner` with the least CPU time of some runs.
 
     Raises
@@ -192,7 +192,7 @@ def detect(peer: Peer, python: Path, audio: Path, model: Path | None) -> dict[st
     UnavailableError
         If the detector fails.
     """
-    settings = {**ONE_THREAD, "PYTHONWARNINGS": "ignore", **({"DANCE_MODEL": str(model)} if model else {})}
+    settings = {**ONE_THREAD, "PYTHONWARNINGS": "ignore", "DANCE_MODEL": str(model)}
     command = [str(python), str(Path(__file__).with_name("peer_runner.py")), peer.name, str(audio)]
     answers = [json.loads(_run([*command, "--rate", str(RATE)], settings).splitlines()[-1]) for _ in range(RUNS)]
     return min(answers, key=lambda answer: answer["cpu"])
@@ -258,7 +258,7 @@ def parser() -> argparse.ArgumentParser:
     add("--labels", type=Path, help="its labels, or the folder with them (default: beside the audio)")
     add("--only", nargs="+", choices=[peer.name for peer in PEERS], help="these detectors (default: all; beatnet "
         "brings torch, more than 1 GB)")  # fmt: skip
-    add("--model", type=Path, help="our model (default: the released one)")
+    add("--model", type=Path, default=RELEASED, help="our model (default: the released one)")
     add("--keep", type=Path, metavar="FOLDER", help="install into this folder, or use what it has from an earlier run")
     return result
 

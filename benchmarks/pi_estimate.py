@@ -16,9 +16,7 @@ Needs the cache of ``.ci/cross-aarch64 prepare``, a wheel by ``.ci/cross-aarch64
 """
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,13 +26,14 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common import RATE, ROOT, CannotCountError, guard
+from benchmarks.common import RATE, ROOT, CannotMeasureError, guard, run
 from dance.detector import RELEASED
 from dance.network import Network
 
 CROSS = ROOT / ".ci" / "cross-aarch64"
 HOP_SECONDS = 0.01
 STAGES = ("features", "network", "all")
+NEEDED = "gcc and qemu-user, by apt-get install gcc qemu-user"
 
 
 class Board(NamedTuple):
@@ -132,18 +131,19 @@ def count(core: str, model: Path = RELEASED) -> dict[str, float]:
     """Return the instructions of a hop for each of `STAGES` on a core, by qemu's name."""
     with tempfile.TemporaryDirectory(prefix="dance-") as name:
         plugin = Path(name) / "count.so"
-        found = re.search(r"version (\d+)", _run("qemu-aarch64", "--version").stdout)
+        found = re.search(r"version (\d+)", run("qemu-aarch64", "--version", needed=NEEDED).stdout)
         interface = 1 if found and int(found[1]) < 9 else 2
         (Path(name) / "count.c").write_text(PLUGIN, encoding="utf-8")
-        _run("gcc", "-O2", "-shared", "-fPIC", f"-DVERSION={interface}", f"{name}/count.c", "-o", str(plugin))
-        done = _run(
+        options = ("-O2", "-shared", "-fPIC", f"-DVERSION={interface}")
+        run("gcc", *options, f"{name}/count.c", "-o", str(plugin), needed=NEEDED)
+        done = run(
             str(CROSS), "run", "-c", DRIVER, str(model.resolve()), str(RATE), str(round(HOP_SECONDS * RATE)),
             QEMU_CPU=core, QEMU_PLUGIN=f"file={plugin}", PYTHONHASHSEED="0",
         )  # fmt: skip
     hops, frames = (int(number) for number in done.stdout.split())
     marks = [int(number) for number in re.findall(r"^counted (\d+)$", done.stderr, re.MULTILINE)]
     if len(marks) != len(STAGES) + 1:
-        raise CannotCountError("the emulator's plug-in does not tell counts; is qemu-user older than 7?")
+        raise CannotMeasureError("the emulator's plug-in does not tell counts; is qemu-user older than 7?")
     amounts = (hops, frames, hops)
     return {
         stage: (after - before) / amount
@@ -155,17 +155,6 @@ def seconds(board: Board, instructions: float, weights: int) -> tuple[float, flo
     """Return the estimated seconds of a hop: with all `weights` (bytes) in a cache, and with none."""
     computing = instructions / (1e6 * board.mips)
     return computing, computing + weights / (1e6 * board.copy)
-
-
-def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
-    except FileNotFoundError:
-        raise CannotCountError(f"{command[0]} is missing: apt-get install gcc qemu-user") from None
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise CannotCountError(f"{Path(command[0]).name} failed: {last}")
-    return done
 
 
 def parser() -> argparse.ArgumentParser:

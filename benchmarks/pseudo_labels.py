@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.common import guard
+from dance.detector import RELEASED
 from labelgen import pseudo
 from labelgen.chunks import DOUBTED, Manifest, read_labels
 from training.evaluate import find, read_truth
@@ -62,7 +63,14 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--audio", type=Path, required=True, help="folder of recordings")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
-    add("--model", type=Path, nargs="+", default=[], metavar="ONNX", help="the teachers (default: the released one)")
+    add(
+        "--model",
+        type=Path,
+        nargs="+",
+        default=[RELEASED],
+        metavar="ONNX",
+        help="the teachers (default: the released one)",
+    )
     add(
         "--sure",
         default=str(pseudo.SURE),
@@ -84,10 +92,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     labels = {audio.name: path for audio, path in find(args.audio, args.labels or args.audio)}
     with tempfile.TemporaryDirectory() as folder:
-        given = ["--model", *map(str, args.model)] if args.model else []
         songs = [str(args.audio / name) for name in labels]
-        options = ["--sure", args.sure, "--doubt", args.doubt, "--confidence", "1e-9", "--jobs", "1"]
-        code = pseudo.main([*songs, *given, *options, "--out", folder])
+        options = [
+            "--model",
+            *map(str, args.model),
+            "--sure",
+            args.sure,
+            "--doubt",
+            args.doubt,
+            "--confidence",
+            "1e-9",
+            "--jobs",
+            "1",
+        ]
+        code = pseudo.main([*songs, *options, "--out", folder])
         if code:
             return code
         if not Manifest(Path(folder)).chunks():

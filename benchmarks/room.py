@@ -23,9 +23,9 @@ from scipy.signal import oaconvolve
 from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono, recordings
-from dance import Detector
 from dance.commands.arguments import natural
 from dance.commands.common import make_folder
+from dance.detector import RELEASED, Detector
 from training.evaluate import Track, find, read_truth, score
 
 F32 = npt.NDArray[np.float32]
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     add("--audio", type=Path, required=True, help="folder of recordings")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
     add("--talk", type=Path, help="folder of speech to disturb with (default: noise alone)")
-    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--out", type=Path, help="keep the spoilt recordings here, a folder for each condition")
     add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     return result

@@ -24,8 +24,9 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from benchmarks.common import RATE, guard, mono
-from dance import Detector, Event, FeatureSpec
+from dance import Event, FeatureSpec
 from dance.commands.arguments import natural
+from dance.detector import RELEASED, Detector
 from dance.features import centres, log_mel
 from dance.loudness import RANGES
 from labelgen.chunks import Label, Manifest, read_labels
@@ -95,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("sets", nargs="+", type=Path, metavar="SET", help="folders of chunks with velocities")
-    add("--model", type=Path, help="ONNX file (default: the released model)")
+    add("--model", type=Path, default=RELEASED, help="ONNX file (default: the released model)")
     add("--limit", type=natural, default=0, help="most chunks of a set, 0 for all (default: %(default)s)")
     add("--ceiling", action="store_true", help="also what loudness alone would say")
     return result

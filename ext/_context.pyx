@@ -357,8 +357,9 @@ cdef class Expectation(Weighing):
     The activations of late are correlated with those of each lag before; what followed then is expected now, the lags
     weighing by their similarity as in attention (softmax). `expected` is the mean of activations at these lags, and
     `certainty` the highest similarity, at least `DOUBT`. The log-odds of an activation rise by
-    ``strength * (expected - certainty)``: they stay where what was expected comes, and fall the more for what the
-    repetition does not contain, the more exact it is. Where nothing repeats all fall alike, a little.
+    ``strength * (expected - certainty)``: they rise where a hit is expected more surely than the repetition is exact,
+    and fall where the repetition contains none, the more so the more exact it is. Where nothing repeats all fall
+    alike, a little.
 
     Parameters
     ----------

@@ -15,15 +15,11 @@ make_acoustic
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import oaconvolve
 
-from labelgen.drum_machine import between, filtered
+from labelgen.by_rule import Audio, Wave, between, filtered, finished
 from labelgen.kits import TOM_SEMITONES
-
-Audio = npt.NDArray[np.float32]
-Wave = npt.NDArray[np.float64]
 
 MODES = np.array([1.0, 1.594, 2.136, 2.296, 2.653, 2.918, 3.156, 3.501, 3.6, 4.06, 4.15, 4.6])  # of a membrane
 VARIATIONS = 3  # hits of one drum to choose from: no two are alike
@@ -91,9 +87,7 @@ class _Kit:
     def _heard(self, wave: Wave) -> Audio:
         """Return a drum as the kit's microphones have it."""
         wave = oaconvolve(wave, self.room)[: len(wave)]
-        fade = len(wave) // 5
-        wave[-fade:] *= np.linspace(1, 0, fade)
-        return np.asarray(wave / np.abs(wave).max(), np.float32)
+        return finished(wave, len(wave) // 5)
 
     def _skin(self, t: Wave, pitch: float, decay: float, damping: float, place: Wave, bend: float) -> Wave:
         """Return the modes of a membrane whose lowest has `pitch` Hz at rest and `decay` seconds to fall to 1/e."""

@@ -7,28 +7,21 @@ beyond 6 kB a second.
 
 Contents
 --------
-BANDS, Band, finite, gain_of, Recording, Rises, rises_of, peaks_of, strongest, attack_at, new_spectrum, ring
+BANDS, Band, Rises, rises_of, peaks_of, strongest, attack_at, new_spectrum, ring
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
-import soxr
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, sosfilt
 
-from labelgen.chunks import SILENT
-from labelgen.files import cause, unreadable
+from labelgen.recordings import RATE
 
 F32 = npt.NDArray[np.float32]
 
-RATE = 44100
-"""Hertz at which recordings are analysed and chunks are written; others are resampled."""
 HOP = 88
 """Samples of a frame: 2 ms."""
 FRAME = HOP / RATE
@@ -61,93 +54,6 @@ SHARP = 0.004
 AUDIBLE = 6.0  # dB by which a band rises at an attack
 RANGE = 30.0  # dB below the loud moments of a band where listening ends
 LOUD = 99.0  # percentile of the levels that counts as loud
-CHANNELS = 32  # more is no recording of music
-_BLOCK = 1 << 19  # frames decoded at once
-
-
-def finite(samples: F32) -> F32:
-    """Return samples with silence where they are no numbers: files of floats may hold anything."""
-    return np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def gain_of(path: Path) -> float:
-    """Return the factor that keeps the samples of a recording within full scale; 1 for those that are.
-
-    Raises
-    ------
-    ValueError
-        If nothing can be heard of its channels together.
-    """
-    peak = heard = 0.0
-    with sf.SoundFile(os.fsencode(path)) as file:
-        for block in map(finite, file.blocks(_BLOCK, dtype="float32", always_2d=True)):
-            peak = max(peak, float(np.abs(block).max()))
-            heard = max(heard, float(np.abs(block.mean(axis=1)).max()))
-            if heard > SILENT and file.subtype not in ("FLOAT", "DOUBLE"):
-                return 1.0
-    gain = 1 / max(1.0, peak)
-    if gain * heard < SILENT:
-        raise ValueError("silent, or its channels cancel")
-    return gain
-
-
-class Recording:
-    """An audio file as mono samples at `RATE`, read in order or from anywhere, never whole.
-
-    Parameters
-    ----------
-    path : Path
-    part : bool
-        Whether it is a track of several, which may be silent and keeps its level, whatever that is.
-
-    Attributes
-    ----------
-    seconds : float
-
-    Raises
-    ------
-    ValueError
-        If it is no audio, has none, or more than `CHANNELS` channels; or if it is silent and no part.
-    """
-
-    def __init__(self, path: Path, part: bool = False) -> None:
-        try:
-            with sf.SoundFile(os.fsencode(path)) as file:
-                self.rate, self.channels, frames = file.samplerate, file.channels, file.frames
-        except (sf.LibsndfileError, OSError) as error:
-            raise ValueError(unreadable(path, error)) from None
-        if frames <= 0:
-            raise ValueError("the recording holds no samples")
-        if self.channels > CHANNELS:
-            raise ValueError(f"{self.channels} channels: no recording of music")
-        self.path, self.seconds = path, frames / self.rate
-        try:
-            self._gain = 1.0 if part else gain_of(path)
-        except sf.LibsndfileError as error:
-            raise ValueError(f"damaged audio ({cause(error)})") from None
-
-    def blocks(self, start: float = 0.0, stop: float | None = None) -> Iterator[F32]:
-        """Yield the samples between two moments in seconds, block by block; channels averaged."""
-        first = round(start * self.rate)
-        left = round(min(stop if stop is not None else self.seconds, self.seconds) * self.rate) - first
-        resampler = soxr.ResampleStream(self.rate, RATE, 1, dtype="float32") if self.rate != RATE else None
-        try:
-            with sf.SoundFile(os.fsencode(self.path)) as file:
-                file.seek(first)
-                while left > 0:
-                    read = file.read(min(left, _BLOCK), dtype="float32", always_2d=True)
-                    block = self._gain * finite(read).mean(axis=1)
-                    left = left - len(block) if len(block) else 0
-                    if resampler:
-                        block = resampler.resample_chunk(block, last=left <= 0)
-                    if len(block):
-                        yield block
-        except sf.LibsndfileError as error:
-            raise ValueError(f"damaged audio ({cause(error)})") from None
-
-    def read(self, start: float, stop: float) -> F32:
-        """Return the samples between two moments in seconds."""
-        return np.concatenate([np.empty(0, np.float32), *self.blocks(start, stop)])
 
 
 @dataclass(frozen=True)

@@ -10,40 +10,26 @@ Long recordings are separated in stretches of five minutes, so memory does not g
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile as sf
-import soxr
 
-from dance.commands.arguments import positive
-from labelgen.attack import finite, gain_of
+from dance.commands.arguments import positive, within
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import MUSIC, find_files, regular_file, unreadable
+from labelgen.files import MUSIC, missing, regular_file
+from labelgen.recordings import LARGEST, LAST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
 from labelgen.separate import SeparationError, Separator
-from labelgen.shreds import RATE, RISE_DB, ShredClassifier, find_shreds, released, velocities
+from labelgen.shreds import RELEASED, RISE_DB, ShredClassifier, find_shreds, velocities
 from labelgen.work import add_work_options, run_command
 
 F32 = npt.NDArray[np.float32]
 
-STRETCH = 300.0
-"""Seconds that are separated and labelled at once."""
-MARGIN = 4.0
-"""Seconds that a stretch sees of its neighbours."""
-SHORTEST = 1.0
-"""Seconds of audio below which there is nothing to learn from."""
-LAST = 0.02
-"""Seconds before a chunk's end in which no hit is labelled: it could not be heard."""
-LARGEST = 4 << 30
-"""Bytes; more is no song."""
-CHANNELS = 32
 FAINT_DB = -35.0
-"""Drums this far below the mix are what a separator leaves of music without any."""
+"""A drum stem this far below the mix is separation residue: the song has no drums."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +53,6 @@ class Options:
     longest: float
     rise_db: float
     licence: str
-
-
-@dataclass(frozen=True)
-class Song:
-    """One recording."""
-
-    path: Path
-    key: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -133,69 +110,6 @@ def hear(drums: F32, mix: F32, classifier: ShredClassifier, rise_db: float = RIS
 def level_db(audio: F32) -> float:
     """Return the root of the mean square in dB."""
     return float(10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-12))
-
-
-def stretches(path: Path, longest: float) -> Iterator[tuple[float, int, F32]]:
-    """Yield a recording in stretches that overlap by `MARGIN` on either side.
-
-    Yields
-    ------
-    float, int, float32 [n, 2]
-        Where the stretch starts, in seconds; samples of margin in front of that; its audio at `RATE`.
-
-    Raises
-    ------
-    ValueError
-        If it is no audio, has none, is silent, or is longer than `longest` seconds.
-    """
-    try:
-        with sf.SoundFile(os.fsencode(path)) as file:
-            rate, seconds = file.samplerate, file.frames / file.samplerate
-            if not file.frames:
-                raise ValueError("the recording holds no samples")
-            if file.channels > CHANNELS:
-                raise ValueError(f"{file.channels} channels: no recording of music")
-            if seconds > longest:
-                raise ValueError(f"{seconds / 60:.0f} minutes long; at most {longest / 60:g} are worked on (--longest)")
-            gain = gain_of(path)
-            start = 0.0
-            while start < seconds:
-                first = max(0.0, start - MARGIN)
-                file.seek(round(first * rate))
-                audio = file.read(
-                    round((start + STRETCH + MARGIN) * rate) - round(first * rate), dtype="float32", always_2d=True
-                )
-                if not len(audio):
-                    return
-                audio = gain * finite(audio)
-                # a model of two channels: one is doubled, more than two are averaged
-                if audio.shape[1] != 2:
-                    audio = np.repeat(audio.mean(axis=1, keepdims=True), 2, axis=1)
-                if rate != RATE:
-                    audio = soxr.resample(audio, rate, RATE)
-                yield start, round((start - first) * RATE), np.ascontiguousarray(audio, np.float32)
-                start += STRETCH
-    except (sf.LibsndfileError, OSError) as error:
-        raise ValueError(unreadable(path, error)) from None
-
-
-def spans(count: int, margin: int, seconds: float) -> Iterator[tuple[int, int]]:
-    """Yield where the chunks of a stretch begin and end, in samples.
-
-    Parameters
-    ----------
-    count, margin : int
-        Samples of the stretch with its margins, and of the margin in front, as `stretches` yields them.
-    seconds : float
-        Longest chunk.
-    """
-    end = min(count, margin + round(STRETCH * RATE))
-    length = round(seconds * RATE)
-    for first in range(margin, end, length):
-        last = min(first + length, end)
-        if last - first < SHORTEST * RATE:
-            return
-        yield first, last
 
 
 class Labeller:
@@ -269,13 +183,6 @@ def load_separator(options: Options) -> Separator:
     return separator
 
 
-def find_songs(inputs: Sequence[Path]) -> Iterator[tuple[str, Song]]:
-    """Yield the recordings of `inputs` (files or folders) as units."""
-    sources = [(Path(os.path.abspath(root)), root.resolve().name) for root in inputs]  # noqa: PTH100 (links stay links)
-    for key, path in find_files(inputs, MUSIC):
-        yield key, Song(path, key, next(name for root, name in sources if path.is_relative_to(root)))
-
-
 _labeller: Labeller | None = None  # one for each worker process: models load once
 
 
@@ -306,18 +213,19 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("inputs", nargs="+", type=Path, metavar="INPUT", help="recordings, or folders of them at any depth")
     add("--out", type=Path, default=Path("data/chunks/audio"), help="folder of the set (default: %(default)s)")
-    add("--drums-only", action="store_true", help="the inputs are recordings of drums: do not separate")
+    add("--drums-only", action="store_true", help="the inputs are recordings of drums alone: skip the separation")
     add("--model", default="htdemucs", metavar="NAME", help="demucs model (default: %(default)s)")
-    add("--repo", type=Path, metavar="FOLDER", help="load the model from this folder, not from the net; "
-        "NAME.yaml with *.safetensors, or *.th, which are pickles: only from whom you trust")  # fmt: skip
+    add("--repo", type=Path, metavar="FOLDER", help="load the model from this folder instead of downloading it: "
+        "NAME.yaml with *.safetensors, or *.th, which are pickles: use them only from people you trust")  # fmt: skip
     add("--device", default="cpu", help="where demucs runs, as cpu or cuda (default: %(default)s)")
     add("--stems", nargs="*", metavar="PART", help="keep parts beside the mix: drums, bass, vocals, other, "
-        "or backing, the mix without drums; alone: drums backing, what training remixes")  # fmt: skip
-    add("--classifier", type=Path, default=released(), metavar="ONNX",
-        help="by training/train_shreds.py (default: the released one)")  # fmt: skip
-    add("--rise", type=positive(float), default=RISE_DB, metavar="DB", help="above the local mean that "
-        "makes an onset; more finds fewer (default: %(default)s)")  # fmt: skip
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+        "or backing (the mix without drums); without PART: drums backing, which training remixes")  # fmt: skip
+    add("--classifier", type=Path, default=RELEASED, metavar="ONNX",
+        help="the shred classifier, made by training/train_shreds.py (default: the released one)")  # fmt: skip
+    add("--rise", type=positive(float), default=RISE_DB, metavar="DB", help="rise above the local mean "
+        "that counts as an onset; a larger value finds fewer (default: %(default)s)")  # fmt: skip
+    add("--seconds", type=within(float, SHORTEST, STRETCH, unit="seconds"), default=30.0,
+        help="longest chunk (default: %(default)s)")  # fmt: skip
     add("--longest", type=positive(float), default=60.0, metavar="MINUTES",
         help="refuse longer recordings (default: %(default)s)")  # fmt: skip
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
@@ -329,11 +237,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     stems = () if args.stems is None else tuple(dict.fromkeys(args.stems)) or ("drums", "backing")
-    wrong = next((f"no such file or folder: {path}" for path in args.inputs if not os.path.lexists(path)), "")
+    wrong = missing(args.inputs)
     if args.drums_only and stems:
-        wrong = "--drums-only has no stems to keep"
-    if args.seconds < SHORTEST or args.seconds > STRETCH:
-        wrong = f"--seconds must lie between {SHORTEST:g} and {STRETCH:g}"
+        wrong = "with --drums-only there are no stems to keep"
     if wrong:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
@@ -362,7 +268,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
-    return run_command(args, _label, find_songs(args.inputs), _setup, (options,), total)
+    songs = find_songs(args.inputs)
+    return run_command(args, _label, songs, _setup, (options,), total, inputs=args.inputs, by_file=True)
 
 
 if __name__ == "__main__":

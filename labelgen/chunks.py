@@ -8,8 +8,8 @@ so what it does not name does not exist and is made again. ``data/README.md`` is
 
 Contents
 --------
-MANIFEST, DOUBTED, LAYERED, Label, Chunk, ChunkWriter, Manifest, BusyError, as_chunk, chunk_name, digest, of_source,
-read_labels, layered, write_labels, whole, remove_stale, remove_refused, among
+MANIFEST, DOUBTED, NAMES, SILENT, LAYERED, Label, Chunk, ChunkWriter, Manifest, BusyError, as_chunk, chunks_of,
+chunk_name, digest, of_source, read_labels, layered, write_labels, whole, remove_stale, remove_refused, among
 """
 
 import fcntl
@@ -44,6 +44,7 @@ Audio = npt.NDArray[np.float32]
 DOUBTED = -99.0
 """Prominence of a hit of which nobody is sure; training passes over it."""
 NAMES = (*LABELS, OTHER)
+"""All labels that a hit may have."""
 SILENT = 1e-4  # amplitude below which there is nothing to hear
 LAYERED = 0.03  # seconds within which two samples of one drum, a clap on a snare, are one hit
 
@@ -221,11 +222,11 @@ def read_labels(path: Path, foreign: bool = False) -> list[Label]:
             cells = row.split("\t")
             label = Label(float(cells[time]), cells[name], float(cells[velocity]))
             if not 0 <= label.time < math.inf:
-                raise ValueError(f"no time: {cells[time]}")
+                raise ValueError(f"not a time: {cells[time]}")
             if not 0 <= label.velocity <= 1:
-                raise ValueError(f"no velocity: {cells[velocity]}")
+                raise ValueError(f"not a velocity: {cells[velocity]}")
             if not foreign and label.label not in NAMES:
-                raise ValueError(f"no label of ours: {label.label}")
+                raise ValueError(f"unknown label: {label.label}")
             labels.append(label if prominence is None else label._replace(prominence=float(cells[prominence])))
     except (ValueError, IndexError) as error:
         wrong = f"line {number}" if number else "not a label table with columns time, label, velocity"
@@ -443,6 +444,13 @@ class Manifest:
     def refuse(self, unit: str, reason: str) -> None:
         """Record that `unit` cannot be used."""
         self._append([{"unit": unit, "refused": reason, "version": __version__}])
+
+
+def chunks_of(folder: Path, advice: str = "make some with labelgen") -> list[Chunk]:
+    """Return the chunks of a set in the order they were finished; raise ValueError, with advice, if there are none."""
+    if not (chunks := Manifest(folder).chunks()):
+        raise ValueError(f"{folder}: no chunks here; {advice}")
+    return chunks
 
 
 def as_chunk(row: Mapping[str, Any]) -> Chunk:

@@ -7,18 +7,15 @@ Model", 2014; "A Physically-Informed, Circuit-Bendable, Digital Model of the Rol
 
 Contents
 --------
-make_machine, between, filtered
+make_machine
 """
 
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-from scipy.signal import butter, sosfilt
 
-Audio = npt.NDArray[np.float32]
-Wave = npt.NDArray[np.float64]
+from labelgen.by_rule import Audio, Wave, between, filtered, finished
 
 METAL_HZ = np.array([205.3, 304.4, 369.6, 522.7, 540.0, 800.0])  # of the TR-808
 FADE = 0.005  # seconds: no sound ends with a click
@@ -38,28 +35,12 @@ def make_machine(sample_rate: int, rng: np.random.Generator) -> dict[str, list[A
         "crash": partial(_metal, pitch=metal, seconds=rng.uniform(0.5, 1.0)),
         "ride": partial(_metal, pitch=metal, seconds=rng.uniform(0.3, 0.8)),
     }
-    return {voice: [_finished(maker(sample_rate, rng), sample_rate)] for voice, maker in makers.items()}
-
-
-def _finished(wave: Wave, sample_rate: int) -> Audio:
     fade = int(FADE * sample_rate)
-    wave[-fade:] *= np.linspace(1, 0, fade)
-    return (wave / np.abs(wave).max()).astype(np.float32)
+    return {voice: [finished(maker(sample_rate, rng), fade)] for voice, maker in makers.items()}
 
 
 def _time(seconds: float, sample_rate: int) -> Wave:
     return np.arange(int(seconds * sample_rate)) / sample_rate
-
-
-def between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw by equal ratios."""
-    return float(low * (high / low) ** rng.random())
-
-
-def filtered(wave: Wave, kind: str, hertz: float | tuple[float, float], sample_rate: int, order: int = 2) -> Wave:
-    """Return a sound through a Butterworth filter, its edges kept within what the rate holds."""
-    edges = np.clip(hertz, 20, 0.48 * sample_rate)
-    return np.asarray(sosfilt(butter(order, edges, kind, fs=sample_rate, output="sos"), wave))
 
 
 def _swept(t: Wave, low: float, high: float, fall: float, phase: float) -> Wave:

@@ -2,7 +2,7 @@
 
 Contents
 --------
-RECORDINGS, BY_FFMPEG, MUSIC, find_files, keyed_otherwise, identity, regular_file, unreadable, cause, printable
+RECORDINGS, BY_FFMPEG, MUSIC, missing, find_files, keyed_otherwise, identity, regular_file, unreadable, cause, printable
 """
 
 import os
@@ -10,12 +10,17 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-RECORDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
+RECORDINGS = (".wav", ".wave", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".caf")
 """Suffixes of what libsndfile reads."""
 BY_FFMPEG = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
 """Suffixes of what libsndfile does not read, and ffmpeg does."""
 MUSIC = (*RECORDINGS, *BY_FFMPEG)
 """Suffixes of what music libraries hold; what needs ffmpeg is refused with the advice to convert it."""
+
+
+def missing(inputs: Iterable[Path]) -> str:
+    """Return, in words, which of `inputs` is not there; nothing if all are."""
+    return next((f"no such file or folder: {path}" for path in inputs if not os.path.lexists(path)), "")
 
 
 def find_files(inputs: Iterable[Path], suffixes: Collection[str]) -> Iterator[tuple[str, Path]]:
@@ -88,10 +93,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file or folder from others of its path, None if there is none.
-
-    Where a disk was, its mount point may be left.
-    """
+    """Return device and inode, or None; they change when a disk is unmounted under the same path."""
     try:
         status = path.stat()
     except OSError:

@@ -16,7 +16,6 @@ not grow with length, and a DJ's set may change its tempo.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +30,7 @@ import numpy.typing as npt
 from dance.commands.arguments import positive
 from labelgen.attack import (
     FRAME,
-    RATE,
     SHARP,
-    Recording,
     Rises,
     attack_at,
     new_spectrum,
@@ -43,8 +40,9 @@ from labelgen.attack import (
     strongest,
 )
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import MUSIC, find_files, regular_file
-from labelgen.work import add_work_options, run_command
+from labelgen.files import MUSIC, find_files, missing, regular_file
+from labelgen.recordings import RATE, Recording
+from labelgen.work import add_work_options, chunk_seconds, run_command
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -521,7 +519,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("inputs", nargs="+", type=Path, metavar="INPUT", help="recordings, or folders of them at any depth")
     add("--out", type=Path, default=Path("data/chunks/four_floor"), help="folder of the set (default: %(default)s)")
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--seconds", type=chunk_seconds, default=30.0, help="longest chunk (default: %(default)s)")
     add("--tempo", type=positive(float), nargs=2, default=TEMPO, metavar=("MIN", "MAX"), help="beats a minute to look "
         "for; more than an octave lets a tempo be taken for its half (default: 90 180)")  # fmt: skip
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
@@ -533,8 +531,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     low, high = args.tempo
-    missing = [path for path in args.inputs if not os.path.lexists(path)]
-    wrong = f"no such file or folder: {missing[0]}" if missing else ""
+    wrong = missing(args.inputs)
     if not 30 <= low < high <= 400:
         wrong = "--tempo needs two values between 30 and 400, the lower first"
     total = 0 if wrong else sum(1 for _ in find_tracks(args.inputs))
@@ -544,7 +541,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
     options = Options(args.out.absolute(), args.seconds, (low, high), args.licence)
-    return run_command(args, partial(make_chunks, options=options), find_tracks(args.inputs), total=total)
+    make = partial(make_chunks, options=options)
+    return run_command(args, make, find_tracks(args.inputs), total=total, inputs=args.inputs, by_file=True)
 
 
 if __name__ == "__main__":

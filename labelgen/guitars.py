@@ -9,17 +9,14 @@ play, strokes, pick_noise, amplify
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import pretty_midi
 from pedalboard import Distortion, HighpassFilter, LowpassFilter, PeakFilter, Pedalboard
-from scipy.signal import butter, sosfilt
 
+from labelgen.by_rule import Audio, banded, peak_1
 from labelgen.synth import SoundFont
 
-Audio = npt.NDArray[np.float32]
 PICKED = frozenset((*range(24, 32), 34, 36, 37, 104, 105, 106, 107))  # guitars, picked and slapped basses, banjos ...
 DRIVEN = frozenset((29, 30))
 MUTED = 28
@@ -117,17 +114,11 @@ def pick_noise(
     return audio
 
 
-@lru_cache(maxsize=256)
-def _band(low: float, high: float, sample_rate: int) -> npt.NDArray[np.float64]:
-    return np.asarray(butter(2, (low, min(high, 0.45 * sample_rate)), "bandpass", fs=sample_rate, output="sos"))
-
-
 def burst(decay: float, low: float, high: float, sample_rate: int, rng: np.random.Generator) -> Audio:
     """Return noise between `low` and `high` hertz that decays in `decay` seconds; its peak is 1."""
     time = np.arange(round(6 * decay * sample_rate)) / sample_rate
     noise = rng.normal(0, 1, len(time)) * np.exp(-time / decay)
-    sound = sosfilt(_band(low, high, sample_rate), noise)
-    return (sound / np.abs(sound).max()).astype(np.float32)
+    return peak_1(banded(noise, sample_rate, low, high))
 
 
 def squeak(sample_rate: int, rng: np.random.Generator) -> Audio:
@@ -135,8 +126,7 @@ def squeak(sample_rate: int, rng: np.random.Generator) -> Audio:
     count = round(rng.uniform(0.06, 0.18) * sample_rate)
     centre = float(rng.uniform(900, 3500))
     noise = rng.normal(0, 1, count)
-    sound = sosfilt(_band(0.9 * centre, 1.1 * centre, sample_rate), noise) * np.hanning(count)
-    return (sound / np.abs(sound).max()).astype(np.float32)
+    return peak_1(banded(noise, sample_rate, 0.9 * centre, 1.1 * centre) * np.hanning(count))
 
 
 def amplify(audio: Audio, sample_rate: int, rng: np.random.Generator) -> Audio:

@@ -4,7 +4,7 @@ Audio is mono float32 at the kit's sample rate; velocities are 0..1.
 
 Contents
 --------
-Hit, Maker, VOICE, LEVEL_DB, voice_of, attack_of, one_shot, Kit, KitLibrary
+Hit, Maker, VOICE, LEVEL_DB, voice_of, attack_of, one_shot, read_one_shot, Kit, KitLibrary
 """
 
 import os
@@ -94,6 +94,11 @@ def attack_of(sound: Audio, sample_rate: int) -> int:
 
 @lru_cache(maxsize=4096)
 def one_shot(path: Path, sample_rate: int) -> Audio:
+    """Return what `read_one_shot` does, and keep it: kits share sounds."""
+    return read_one_shot(path, sample_rate)
+
+
+def read_one_shot(path: Path, sample_rate: int) -> Audio:
     """Read a one-shot as mono of peak 1, cut to its attack: label times must be audible times."""
     audio, rate = sf.read(os.fsencode(path), dtype="float32", always_2d=True)  # names of old packs are in any encoding
     mono = audio.mean(axis=1)
@@ -106,7 +111,7 @@ def one_shot(path: Path, sample_rate: int) -> Audio:
 
 
 def _weights(counts: list[int]) -> npt.NDArray[np.float64]:
-    """Return probabilities of brands: many files are recordings of a real kit, one each a drum machine's."""
+    """Return probabilities: brands with many files are recorded kits; drum machines have one file per voice."""
     weights = np.array(counts, float) ** 0.7
     return weights / weights.sum()
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dance.labels import GENERAL_MIDI, LABELS, MDB, ONE_SHOT, OTHER
+from labelgen.chunks import NAMES
 from labelgen.files import regular_file
 from labelgen.midi_files import performance, read_midi
 from labelgen.packs import class_of
@@ -49,10 +50,10 @@ def read_map(text: str) -> dict[int | str, str | None]:
         values = json.loads(text if text.lstrip().startswith("{") else path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"--map {text}: neither JSON nor a file with it ({error})") from None
-    allowed = (*LABELS, OTHER, None)
+    allowed = (*NAMES, None)
     if not isinstance(values, dict) or not all(value in allowed for value in values.values()):
         raise ValueError(f'--map {text}: not of the form {{"36": "kick", "ghost": "snare", "49": null}}; labels are '
-                         f"{', '.join((*LABELS, OTHER))}")  # fmt: skip
+                         f"{', '.join(NAMES)}")  # fmt: skip
     return {int(k) if k.isdecimal() else _plain(k): v for k, v in values.items()}
 
 
@@ -153,7 +154,7 @@ def _from_list(path: Path, names: Names) -> list[Mark]:
                 marks.append(Mark(time, label, velocity if 0 <= velocity <= 1 else 0.0))
     if unknown:
         listed = ", ".join(f"{name or '(nothing)'} ({count} x)" for name, count in sorted(unknown.items())[:8])
-        raise ValueError(f"{path.name}: what is {listed}? Say so with --map, null leaves it out")
+        raise ValueError(f"{path.name}: what is {listed}? Say so with --map; null leaves it out")
     return sorted(marks)
 
 
@@ -177,7 +178,7 @@ def meaning(name: str, names: Names) -> str | None:
     plain = _plain(name)
     if plain in names:
         return names[plain]
-    if plain in (*LABELS, OTHER):
+    if plain in NAMES:
         return plain
     return MDB.get(name.strip().upper()) or ONE_SHOT.get(class_of(name), "")
 

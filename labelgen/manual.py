@@ -15,7 +15,6 @@ has changed since they were made are made again.
 
 import argparse
 import glob
-import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -30,11 +29,12 @@ import numpy as np
 
 from dance.commands.arguments import positive
 from labelgen.align import Alignment, align
-from labelgen.attack import FRAME, RATE, Recording, Rises, rises_of
+from labelgen.attack import FRAME, Rises, rises_of
 from labelgen.chunks import MANIFEST, BusyError, Chunk, ChunkWriter, Label, Manifest, chunk_name
-from labelgen.files import MUSIC, find_files, regular_file
+from labelgen.files import MUSIC, find_files, missing, regular_file
 from labelgen.label_files import LARGEST_LIST, LISTS, LONGEST, MIDI, Mark, Names, read_map, read_marks
-from labelgen.work import add_work_options, run_command
+from labelgen.recordings import RATE, Recording
+from labelgen.work import add_work_options, chunk_seconds, run_command
 
 AS_IS = Alignment(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.nan, "")
 AUDIBLE, UNEVEN, SHOWN = 0.005, 1e-4, 20  # seconds, seconds a second, and of how many songs it is said
@@ -121,7 +121,7 @@ def make_chunks(song: Song, options: Options) -> list[Chunk]:
 
 
 def fingerprint(labels: Path) -> str:
-    """Return what tells the contents of a label file from others."""
+    """Return a hash of the label file's contents."""
     regular_file(labels, LARGEST_LIST)
     return blake2b(labels.read_bytes(), digest_size=8).hexdigest()
 
@@ -176,17 +176,17 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("inputs", nargs="+", type=Path, metavar="SONG", help="recordings, or folders of them at any depth")
-    add("--labels", type=Path, metavar="FILE", help="labels of the one song given, wherever they lie")
+    add("--labels", type=Path, metavar="FILE", help="label file of the song, if only one is given")
     add("--out", type=Path, default=Path("data/chunks/manual"), help="folder of the set (default: %(default)s)")
-    add("--map", default="{}", metavar="JSON", help="meaning of notes or names that differs from General MIDI "
-        "and the usual names: JSON, or a file with it; null leaves a note out")  # fmt: skip
-    add("--offset", type=positive(float), default=5.0, metavar="SECONDS", help="most that labels may be early or "
-        "late (default: %(default)s)")  # fmt: skip
-    add("--drift", type=positive(float), default=0.01, metavar="SHARE", help="most by which the clocks may differ "
+    add("--map", default="{}", metavar="JSON", help="what notes or names mean where that differs from General "
+        "MIDI and the usual names: JSON or a JSON file; null leaves a note out")  # fmt: skip
+    add("--offset", type=positive(float), default=5.0, metavar="SECONDS", help="how early or late the labels may be "
+        "at most (default: %(default)s)")  # fmt: skip
+    add("--drift", type=positive(float), default=0.01, metavar="SHARE", help="how much the clocks may differ at most "
         "(default: %(default)s)")  # fmt: skip
-    add("--as-is", action="store_true", help="take the labels' times as they are: of the same session, or a "
-        "transcription that was corrected")  # fmt: skip
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--as-is", action="store_true", help="take the labels' times as they are: for labels of the same "
+        "session, or a corrected transcription")  # fmt: skip
+    add("--seconds", type=chunk_seconds, default=30.0, help="longest chunk (default: %(default)s)")
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
     add_work_options(result)
     return result
@@ -196,12 +196,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     named = [*args.inputs, *([args.labels] if args.labels else [])]
-    missing = [path for path in named if not os.path.lexists(path)]
-    wrong = f"no such file or folder: {missing[0]}" if missing else ""
+    wrong = missing(named)
     if args.labels and (len(args.inputs) != 1 or args.inputs[0].is_dir()):
-        wrong = wrong or "--labels goes with one song; in a folder, labels have the name of their song"
+        wrong = wrong or "--labels is for a single song; in a folder, a label file has the name of its song"
     if args.offset > 60 or args.drift > 0.03:
-        wrong = wrong or "--offset can be 60 seconds at most and --drift 0.03"
+        wrong = wrong or "--offset must be at most 60 seconds, --drift at most 0.03"
     try:
         names = read_map(args.map)
     except ValueError as error:
@@ -218,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BusyError, OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
-    code = run_command(args, partial(make_chunks, options=options), jobs)
+    code = run_command(args, partial(make_chunks, options=options), jobs, inputs=args.inputs, by_file=True)
     if code != 2:
         tell_moves(args.out, {key for key, _ in jobs})
     return code
@@ -250,7 +249,7 @@ def tell_moves(out: Path, songs: Container[str]) -> None:
     for song, offset, drift in far[:SHOWN]:
         print(f"{song}: labels moved by {1000 * offset:+.0f} ms, and {1000 * drift:+.2f} ms a second", file=sys.stderr)
     if len(far) > SHOWN:
-        print(f"and so on, {len(far)} songs: `details` in {out / MANIFEST}", file=sys.stderr)
+        print(f"and so on, {len(far)} songs in all; see `details` in {out / MANIFEST}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,6 @@ def read_manifest(path: Path, split: str | None = None) -> list[Item]:
         file = path.parent / row["path"]
         if cls := _class_of(row["source"], file.name, row["class"]):
             if cls not in ONE_SHOT and not cls.startswith("midi") and file.suffix != ".mid":
-                raise ValueError(f"{place}: no class of a one-shot: {cls!r}; there are {', '.join(ONE_SHOT)}")
+                raise ValueError(f"{place}: not a class of a one-shot: {cls!r}; there are {', '.join(ONE_SHOT)}")
             items.append(Item(file, cls, row["source"], row["licence"], row.get("split") or ""))
     return [item for item in items if split in (None, item.split)]

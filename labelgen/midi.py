@@ -24,18 +24,18 @@ from labelgen.arrange import add_percussion, arrange
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.drum_machine import make_machine
 from labelgen.effects import backing_bus, drum_bus, mix
-from labelgen.files import find_files
+from labelgen.files import find_files, missing
 from labelgen.guitars import play
 from labelgen.kits import Hit, KitLibrary, Maker, voice_of
 from labelgen.material import Item, read_manifest
-from labelgen.midi_files import SHORTEST, check_tempo, performance, read_midi
+from labelgen.midi_files import check_tempo, performance, read_midi
 from labelgen.pools import WorkError
 from labelgen.prominence import prominence
+from labelgen.recordings import LAST, RATE, SHORTEST
 from labelgen.synth import Audio, SoundFont
 from labelgen.work import add_work_options, chunk_seconds, run_command, sample_rate
 
 MADE = 0.7  # of the songs that gain percussion have it made by rule, the others from one-shots if there are any
-LAST = 0.02  # seconds before the end of a chunk in which no hit begins
 DRUM_PROGRAMS = frozenset((47, 113, 115, 116, 117, 118, 119, 127))
 """General MIDI's drums among its melodic instruments, from timpani to gunshot: no part of a song without drums."""
 SUFFIXES = (".mid", ".midi", ".kar")
@@ -95,7 +95,7 @@ class Renderer:
             font = self._fonts[path]
             if font.melodic if melodic else font.drum_presets:
                 return font
-        raise ValueError("no soundfont with the instruments that the song needs")
+        raise ValueError("no soundfont has the instruments that the song needs")
 
     def _maker(self, rng: np.random.Generator) -> Maker | None:
         """Draw what makes most of a kit by rule, if anything does."""
@@ -142,14 +142,15 @@ class Renderer:
             if kit:
                 inside = [h for h in inside if kit.plays(h.note)]
                 tracks = kit.render(inside, seconds, rng)
-                heard = prominence(tracks, inside, options.sample_rate)
+                heard = prominence(tracks, voiced(inside), options.sample_rate)
             else:
                 assert drum_font is not None and preset is not None
                 times = [drum_font.heard_at(h, preset) for h in inside]
                 struck = [(h, t) for h, t in zip(inside, times, strict=True) if t is not None and t < seconds - LAST]
                 played, inside = [h for h, _ in struck], [h._replace(time=t) for h, t in struck]
                 tracks = {"all": drum_font.render([as_instrument(played)], 0.0, seconds, preset)}
-                heard = prominence(by_voice(drum_font, played, seconds, preset), inside, options.sample_rate)
+                apart = by_voice(drum_font, played, seconds, preset)
+                heard = prominence(apart, voiced(inside), options.sample_rate)
             if not inside:
                 continue
             drums = drum_bus(tracks, options.sample_rate, rng)
@@ -205,7 +206,7 @@ class Renderer:
         options = self.options
         notes = sorted((note for part in parts for note in part.notes), key=lambda note: note.start)
         if not notes:
-            raise ValueError("no notes but drums' and other percussion's")
+            raise ValueError("no notes but those of drums and other percussion")
         end = max(note.end for note in notes)
         check_tempo([], end)
         font = self.font(rng, melodic=True)
@@ -249,6 +250,11 @@ def as_instrument(hits: Iterable[Hit]) -> pretty_midi.Instrument:
     track = pretty_midi.Instrument(0, is_drum=True)
     track.notes = [pretty_midi.Note(max(1, round(h.velocity * 127)), h.note, h.time, h.time + 0.1) for h in hits]
     return track
+
+
+def voiced(hits: Iterable[Hit]) -> list[tuple[str, float]]:
+    """Return voice and time of hits, as `labelgen.prominence` takes them."""
+    return [(voice_of(hit.note), hit.time) for hit in hits]
 
 
 def by_voice(font: SoundFont, hits: Sequence[Hit], seconds: float, preset: tuple[int, int]) -> dict[str, Audio]:
@@ -323,26 +329,26 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("inputs", nargs="+", type=Path, metavar="INPUT", help="MIDI files, or folders of them at any depth")
     add("--out", type=Path, default=Path("data/chunks/midi"), help="folder of the set (default: %(default)s)")
-    add("--soundfonts", type=Path, default=Path("soundfonts"), help="folder with SF2/SF3 files (%(default)s)")
+    add("--soundfonts", type=Path, default=Path("soundfonts"), help="folder with SF2/SF3 files (default: %(default)s)")
     add("--oneshots", type=Path, metavar="CSV", help="manifest of one-shots to draw drum kits from")
     add("--split", help="use only one-shots, and MIDI files named in the manifest, of this split")
     add("--soundfont-drums", type=chance, default=0.15, metavar="P", help="share of songs whose drums come "
-        "from the soundfont although there are one-shots (default: %(default)s)")  # fmt: skip
+        "from the soundfont even if one-shots are given (default: %(default)s)")  # fmt: skip
     add("--as-played", action="store_true", help="keep the drummer's arrangement; otherwise some songs lose their "
         "hats, get a kick under the snare and so on (labelgen/arrange.py)")  # fmt: skip
-    add("--drumless", action="store_true", help="render songs without drums too, as music in which nothing is hit, "
-        "with the noise of picks and driven amplifiers (labelgen/solos.py makes such songs)")  # fmt: skip
-    add("--percussion", type=chance, default=0.0, metavar="P", help="share of songs that gain side-sticks, shakers or "
-        "tambourines, which are no drum that is reported, some made by rule (default: %(default)s)")  # fmt: skip
-    add("--machines", type=chance, default=0.0, metavar="P", help="share of kits that are drum machines made by rule "
-        "(default: %(default)s)")  # fmt: skip
-    add("--acoustic", type=chance, default=0.0, metavar="P", help="share of the other kits that are acoustic and made "
-        "by rule (default: %(default)s)")  # fmt: skip
+    add("--drumless", action="store_true", help="also render songs without drums, as chunks without labels, with pick "
+        "noise and driven amplifiers (labelgen/solos.py makes such songs)")  # fmt: skip
+    add("--percussion", type=chance, default=0.0, metavar="P", help="share of songs to which side-sticks, shakers or "
+        "tambourines are added, which must not be reported; some are made by rule (default: %(default)s)")  # fmt: skip
+    add("--machines", type=chance, default=0.0, metavar="P", help="share of kits that are synthetic drum machines, "
+        "made by rule (default: %(default)s)")  # fmt: skip
+    add("--acoustic", type=chance, default=0.0, metavar="P", help="share of the other kits that are synthetic "
+        "acoustic kits, made by rule (default: %(default)s)")  # fmt: skip
     add("--variants", type=positive(int), default=1, help="renderings of each song (default: %(default)s)")
     add("--seconds", type=chunk_seconds, default=30.0, help="longest chunk (default: %(default)s)")
-    add("--chunks", type=positive(int), default=4, help="most chunks for a song and variant (default: %(default)s)")
+    add("--chunks", type=positive(int), default=4, help="most chunks per song and variant (default: %(default)s)")
     add("--stems", action="store_true", help="keep drums and backing beside the mix, for remixing in training")
-    add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
+    add("--sample-rate", type=sample_rate, default=RATE, help="hertz (default: %(default)s)")
     add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add_work_options(result)
     return result
@@ -358,7 +364,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.oneshots and not shots:
             raise ValueError(f"{args.oneshots} names no one-shots of the split {args.split!r}")
         if gone := [shot.path for shot in shots if not shot.path.is_file()]:
-            raise ValueError(f"{args.oneshots}: {len(gone)} of {len(shots)} one-shots are missing, as {gone[0]}")
+            raise ValueError(f"{args.oneshots}: {len(gone)} of {len(shots)} one-shots are missing, such as {gone[0]}")
     except (OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
@@ -370,9 +376,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    missing = [path for path in args.inputs if not os.path.lexists(path)]
-    if missing:
-        print(f"labelgen: no such file or folder: {missing[0]}", file=sys.stderr)
+    if wrong := missing(args.inputs):
+        print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
     total = sum(1 for _ in find_songs(args.inputs, items, args.split, args.variants))
     if not total:
@@ -395,7 +400,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.acoustic,
     )
     songs = find_songs(args.inputs, items, args.split, args.variants)
-    return run_command(args, _render, songs, _setup, (options,), total)
+    return run_command(args, _render, songs, _setup, (options,), total, inputs=args.inputs, by_file=True)
 
 
 if __name__ == "__main__":

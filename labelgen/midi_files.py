@@ -2,7 +2,7 @@
 
 Contents
 --------
-SHORTEST, read_midi, performance, check_tempo
+read_midi, performance, check_tempo
 """
 
 import warnings
@@ -15,10 +15,10 @@ import pretty_midi
 
 from labelgen.files import regular_file
 from labelgen.kits import Hit
+from labelgen.recordings import SHORTEST
 
 ROLAND_TD = {22: 42, 26: 46, 58: 43}
 """Rims of a Roland TD kit (Groove MIDI Dataset) as General MIDI notes."""
-SHORTEST = 1.0  # seconds: below this there is nothing to learn from
 # What no song exceeds; the first bounds the time and memory that reading a hostile file can take.
 LARGEST = 1_000_000  # bytes; songs have up to 0.2 million
 MOST_NOTES = 100_000

@@ -20,27 +20,22 @@ so nobody claims that these are silent while it sounds. A song with more doubt t
 
 import argparse
 import csv
-import ctypes
-import ctypes.util
-import functools
 import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dance.commands.arguments import positive
 from dance.labels import LABELS
-from labelgen.attack import RATE
 from labelgen.chunks import Chunk
-from labelgen.files import find_files, regular_file
+from labelgen.files import find_files, missing, regular_file
 from labelgen.multitrack import (
     BACKING,
     DRUMS,
@@ -58,9 +53,11 @@ from labelgen.multitrack import (
     stand_out,
     write_chunks,
 )
+from labelgen.openmpt import Module, Note, library
 from labelgen.packs import words_of
-from labelgen.shreds import ShredClassifier, find_shreds, released
-from labelgen.work import add_work_options, run_command
+from labelgen.recordings import RATE
+from labelgen.shreds import RELEASED, ShredClassifier, find_shreds
+from labelgen.work import add_work_options, chunk_seconds, run_command
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -68,8 +65,6 @@ F64 = npt.NDArray[np.float64]
 SUFFIXES = (".mod", ".xm", ".it", ".s3m", ".mptm", ".stm", ".mtm", ".669", ".med", ".mo3", ".umx")
 LARGEST = 64 << 20
 """Bytes of a module."""
-BLOCK = 256
-"""Samples within which the row that plays is known: 6 ms."""
 SILENT = 1e-4
 """Amplitude below which an instrument is not heard."""
 AMISS_DB = -20.0
@@ -120,159 +115,6 @@ CLEAR = {
     "cymbal": (2 * NOISE, np.inf, 0.5),
 }
 """What can be known by its sound alone: hertz, from and to, that a hit fills, and seconds that most notes lie apart."""
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# libopenmpt
-
-_INTERACTIVE = 16
-"""Functions of libopenmpt's interactive interface, in the order of ``libopenmpt_ext.h``."""
-_SET_INSTRUMENT_MUTE = 12
-_NOTE, _INSTRUMENT = 0, 1
-_HIGHEST_NOTE = 120
-"""Cell values above are no notes but cuts and the like."""
-
-
-@functools.cache
-def _library() -> ctypes.CDLL:
-    """Return libopenmpt with the types of what is used.
-
-    Raises
-    ------
-    ValueError
-        If the system lacks it.
-    """
-    try:
-        library = ctypes.CDLL(ctypes.util.find_library("openmpt") or "libopenmpt.so.0")
-    except OSError:
-        raise ValueError("modules need libopenmpt to be played: apt-get install libopenmpt0") from None
-    pointer, integer = ctypes.c_void_p, ctypes.c_int32
-    types = {
-        "module_ext_create_from_memory": (pointer, ctypes.c_char_p, ctypes.c_size_t, *[pointer] * 7),
-        "module_ext_destroy": (None, pointer),
-        "module_ext_get_module": (pointer, pointer),
-        "module_ext_get_interface": (ctypes.c_int, pointer, ctypes.c_char_p, pointer, ctypes.c_size_t),
-        "module_get_duration_seconds": (ctypes.c_double, pointer),
-        "module_get_num_instruments": (integer, pointer),
-        "module_get_num_samples": (integer, pointer),
-        "module_get_num_channels": (integer, pointer),
-        "module_get_instrument_name": (pointer, pointer, integer),
-        "module_get_sample_name": (pointer, pointer, integer),
-        "module_get_current_pattern": (integer, pointer),
-        "module_get_current_order": (integer, pointer),
-        "module_get_current_row": (integer, pointer),
-        "module_get_pattern_row_channel_command": (ctypes.c_uint8, pointer, *[integer] * 3, ctypes.c_int),
-        "module_read_float_mono": (ctypes.c_size_t, pointer, integer, ctypes.c_size_t, pointer),
-        "free_string": (None, pointer),
-    }
-    for name, (result, *arguments) in types.items():
-        function = getattr(library, f"openmpt_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
-class Note(NamedTuple):
-    """A note as played: begin of its row in seconds (to `BLOCK`), and its pitch in semitones."""
-
-    time: float
-    pitch: int
-
-
-class Module:
-    """A module, loaded; it plays once, so each pass takes a new one.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    audible : collection of int, optional
-        Instruments that are not mute, counted from 0 (default: all).
-    longest : float
-        Seconds after which it is broken off.
-
-    Raises
-    ------
-    ValueError
-        If libopenmpt is missing, or `data` is no module.
-    """
-
-    def __init__(self, data: bytes, audible: Collection[int] | None = None, longest: float = np.inf) -> None:
-        self._api = _library()
-        # fmt: off
-        self._handle = self._api.openmpt_module_ext_create_from_memory(
-            data, len(data), self._api.openmpt_log_func_silent, *[None] * 6
-        )
-        # fmt: on
-        if not self._handle:
-            raise ValueError("no module that libopenmpt can read")
-        self._module = self._api.openmpt_module_ext_get_module(self._handle)
-        instruments = self._api.openmpt_module_get_num_instruments(self._module)
-        self._name_of = (
-            self._api.openmpt_module_get_instrument_name if instruments else self._api.openmpt_module_get_sample_name
-        )
-        self.count: int = instruments or self._api.openmpt_module_get_num_samples(self._module)
-        self.whole: float = self._api.openmpt_module_get_duration_seconds(self._module)
-        self.seconds = min(self.whole, longest)
-        if audible is not None:
-            table = (ctypes.c_void_p * _INTERACTIVE)()
-            self._api.openmpt_module_ext_get_interface(self._handle, b"interactive", table, ctypes.sizeof(table))
-            set_mute = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int)(
-                table[_SET_INSTRUMENT_MUTE] or 0
-            )
-            for number in range(self.count):
-                set_mute(self._handle, number, number not in audible)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._api.openmpt_module_ext_destroy(self._handle)
-
-    def names(self) -> list[str]:
-        """Return what the instruments are called."""
-        names = []
-        for number in range(self.count):
-            text = self._name_of(self._module, number)
-            names.append(" ".join(ctypes.string_at(text).decode(errors="replace").split()))
-            self._api.openmpt_free_string(text)
-        return names
-
-    def play(self, block: int = 1 << 16) -> Iterator[F32]:
-        """Yield the song once, mono at `RATE`, in blocks."""
-        left = round(self.seconds * RATE) if self.seconds < self.whole else sys.maxsize  # its end rings out
-        while left > 0:
-            samples = np.empty(min(block, left), np.float32)
-            count = self._api.openmpt_module_read_float_mono(self._module, RATE, len(samples), samples.ctypes.data)
-            if not count:
-                return
-            left -= count
-            yield samples[:count]
-
-    def play_notes(self) -> tuple[F32, list[list[Note]]]:
-        """Play the song once; return it and the notes of each instrument."""
-        notes: list[list[Note]] = [[] for _ in range(self.count)]
-        current = [0] * self._api.openmpt_module_get_num_channels(self._module)
-        blocks: list[F32] = []
-        before = None
-        for samples in self.play(BLOCK):
-            pattern, order, row = (
-                getattr(self._api, f"openmpt_module_get_current_{what}")(self._module)
-                for what in ("pattern", "order", "row")
-            )
-            if before != (order, row) and (len(blocks) + 1) * BLOCK <= self.seconds * RATE:  # after it, it begins anew
-                before = order, row
-                for channel in range(len(current)):
-                    pitch, number = (
-                        self._api.openmpt_module_get_pattern_row_channel_command(
-                            self._module, pattern, row, channel, what
-                        )
-                        for what in (_NOTE, _INSTRUMENT)
-                    )
-                    current[channel] = number or current[channel]  # a note without one is played by the last
-                    if 0 < pitch <= _HIGHEST_NOTE and 0 < current[channel] <= self.count:
-                        notes[current[channel] - 1].append(Note(len(blocks) * BLOCK / RATE, pitch))
-            blocks.append(samples)
-        return np.concatenate([np.empty(0, np.float32), *blocks]), notes
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -458,7 +300,7 @@ def find_songs(inputs: Sequence[Path], kinds: Mapping[str, Kind]) -> list[tuple[
     for key, kind in kinds.items():
         song, _, number = key.rpartition("#")
         if not number.isdecimal():
-            raise ValueError(f"no instrument of a song (SONG#NUMBER): {key}")
+            raise ValueError(f"not an instrument of a song (SONG#NUMBER): {key}")
         tables.setdefault(song, {})[int(number)] = kind
     songs = []
     for key, path in find_files(inputs, SUFFIXES):
@@ -498,7 +340,7 @@ def read_instruments(
         kind = song.table.get(number)
         instruments.append(Instrument(number, name, kind or kind_of(cls), "table" if kind else why, samples))
     if np.square(rest).sum() > 10 ** (AMISS_DB / 10) * np.square(whole).sum():
-        raise ValueError("its instruments one by one do not add up to the song")
+        raise ValueError("its instruments, played one by one, do not add up to the song")
     return instruments
 
 
@@ -544,16 +386,17 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("inputs", nargs="+", type=Path, metavar="INPUT", help="modules, or folders with modules at any depth")
     add("--out", type=Path, default=Path("data/chunks/modules"), help="folder of the set (default: %(default)s)")
-    add("--stems", action="store_true", help="keep the drums alone and all the rest beside each chunk")
+    add("--stems", action="store_true", help="keep the drums, and everything else, beside the mix")
     add("--tracks", type=Path, metavar="CSV", help="what instruments are (columns: path class)")
-    add("--list", action="store_true", help="write that table for all instruments, as they are understood, and stop")
-    add("--classifier", type=Path, default=released(), metavar="ONNX",
-        help="knows drums by their sound; by training/train_shreds.py (default: the released one)")  # fmt: skip
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--list", action="store_true", help="print that table for all instruments, as they are understood, and exit")
+    add("--classifier", type=Path, default=RELEASED, metavar="ONNX",
+        help="the shred classifier, which knows drums by their sound; made by training/train_shreds.py (default: the "
+        "released one)")  # fmt: skip
+    add("--seconds", type=chunk_seconds, default=30.0, help="longest chunk (default: %(default)s)")
     add("--longest", type=positive(float), default=15.0, metavar="MINUTES",
-        help="refuse longer songs: all is in memory (default: %(default)s)")  # fmt: skip
+        help="refuse longer songs: a song is read into memory whole (default: %(default)s)")  # fmt: skip
     add("--first", type=positive(float), default=np.inf, metavar="MINUTES",
-        help="label only so much of each song: modules repeat themselves (default: all)")  # fmt: skip
+        help="label only this much of each song, since modules repeat themselves (default: all)")  # fmt: skip
     add("--licence", default="", help="terms of the songs, kept with every chunk")
     add_work_options(result, limit=1800.0)
     return result
@@ -562,13 +405,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    missing = next((path for path in args.inputs if not path.exists()), None)
-    wrong = f"no such file or folder: {missing}" if missing else ""
+    wrong = missing(args.inputs)
     songs: list[tuple[str, Song]] = []
     try:
         if not wrong:
             songs = find_songs(args.inputs, read_tracks(args.tracks) if args.tracks else {})
-            _library()  # here first: what is missing is said once
+            library()  # here first: what is missing is said once
             classifier = ShredClassifier(args.classifier)
     except (OSError, ValueError) as error:
         wrong = str(error)
@@ -588,7 +430,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = Options(
         args.out.absolute(), args.classifier.absolute(), args.seconds, 60 * args.longest, args.licence, args.stems
     )
-    return run_command(args, partial(make_chunks, options=options, first=60 * args.first), songs, total=len(songs))
+    make = partial(make_chunks, options=options, first=60 * args.first)
+    return run_command(args, make, songs, inputs=args.inputs, by_file=True)
 
 
 if __name__ == "__main__":

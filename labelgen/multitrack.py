@@ -54,16 +54,15 @@ import numpy.typing as npt
 
 from dance.commands.arguments import positive
 from dance.labels import LABELS, ONE_SHOT, OTHER
-from labelgen.attack import FRAME, RATE, Recording, attack_at, finite, peaks_of, rises_of
-from labelgen.audio import LARGEST, LAST, SHORTEST
-from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
+from labelgen.attack import FRAME, attack_at, peaks_of, rises_of
+from labelgen.chunks import DOUBTED, LAYERED, NAMES, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import BY_FFMPEG, MUSIC, find_files, regular_file
-from labelgen.kits import Hit, voice_of
 from labelgen.material import read_rows
 from labelgen.packs import PAIRS, WORDS, class_of, words_of
 from labelgen.prominence import prominence
-from labelgen.shreds import ShredClassifier, Shreds, find_shreds, released, velocities
-from labelgen.work import add_work_options, run_command
+from labelgen.recordings import LARGEST, LAST, RATE, SHORTEST, Recording, finite
+from labelgen.shreds import RELEASED, ShredClassifier, Shreds, find_shreds, velocities
+from labelgen.work import add_work_options, chunk_seconds, run_command
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -82,8 +81,6 @@ BRIEF = 5.0
 """Seconds below which a chunk is not cut off because of a mixed track."""
 NEAR = 0.3
 """Seconds within which a cut is moved."""
-LAYERS = 0.03
-"""Seconds within which hits of one drum in different tracks are one."""
 SURE = 0.9
 """Probability from which a hit in a mixed track is named."""
 SILENT_DB, PAUSE = -60.0, 2.0
@@ -101,7 +98,6 @@ PITCHED = {
     *("lead", "pad", "pluck"),
 }
 """Words (made singular) of names: several drums; drums; several if no drum is named; none, but for `DRUM_WORDS`."""
-_VOICE = voice_of(36)  # any: `prominence` wants a name for what is looked at
 
 
 class Kind(NamedTuple):
@@ -143,10 +139,10 @@ def kind_of(text: str) -> Kind:
     if len(names) == 1 and names[0] in (BACKING, OUT):
         return Kind(frozenset(), names[0])
     drums = names[1:] if names[:1] == [UNSURE] else names
-    labels = frozenset(name if name in (*LABELS, OTHER) else ONE_SHOT.get(name, "") for name in drums)
+    labels = frozenset(name if name in NAMES else ONE_SHOT.get(name, "") for name in drums)
     if not labels or "" in labels:
-        known = ", ".join((*LABELS, OTHER, MIXED, UNSURE, BACKING, OUT))
-        raise ValueError(f"no class of a track: {text!r}; there are {known}, or several drums as 'kick snare'")
+        known = ", ".join((*NAMES, MIXED, UNSURE, BACKING, OUT))
+        raise ValueError(f"not a class of a track: {text!r}; there are {known}, or several drums such as 'kick snare'")
     return Kind(labels, " ".join(names))
 
 
@@ -250,7 +246,7 @@ class Hits:
     shreds : Shreds
         Of all onsets kept; loudness in dB full scale.
     given : bool [n, labels]
-        What each one is; columns as `COLUMNS`.
+        What each one is; columns as `NAMES`.
     trust : float64 [n, labels]
         How likely that is right.
     clear : bool [n]
@@ -263,9 +259,6 @@ class Hits:
     clear: npt.NDArray[np.bool_]
 
 
-COLUMNS = (*LABELS, OTHER)
-
-
 def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
     """Find the hits of a track of one or of several drums."""
     shreds = find_shreds(samples, classifier.spec, RISE_DB)
@@ -274,17 +267,17 @@ def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
         shreds = find_shreds(samples, classifier.spec, onsets=[*sure, *_overlooked(samples, sure)])
     peak = float(np.abs(samples).max(initial=0))
     shreds = replace(shreds, loudness=shreds.loudness + np.float32(20 * np.log10(max(peak, 1e-9))))
-    trust = np.zeros((len(shreds.times), len(COLUMNS)))
+    trust = np.zeros((len(shreds.times), len(NAMES)))
     clear = np.ones(len(trust), bool)
     if kind.single:
         level, clear = stand_out(samples, shreds.times, CLAP_APART if "clap" in kind.cls else APART)
         clear &= np.isin(shreds.times, sure)
-        trust[:, COLUMNS.index(next(iter(kind.labels)))] = np.where(clear, 1.0, 0.5) * (level >= 0)
+        trust[:, NAMES.index(next(iter(kind.labels)))] = np.where(clear, 1.0, 0.5) * (level >= 0)
         given = trust > 0
     else:
         known = classifier.spec.labels
-        trust[:, [COLUMNS.index(label) for label in known]] = classifier.probabilities(shreds)
-        given = (trust >= SURE) & np.array([label in kind.labels for label in COLUMNS])
+        trust[:, [NAMES.index(label) for label in known]] = classifier.probabilities(shreds)
+        given = (trust >= SURE) & np.array([label in kind.labels for label in NAMES])
     keep = given.any(axis=1)
     kept = Shreds(*(getattr(shreds, field.name)[keep] for field in fields(Shreds)))
     return Hits(kept, given[keep], trust[keep], clear[keep])
@@ -292,7 +285,7 @@ def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
 
 def stand_out(samples: F32, times: F64, apart: float = APART) -> tuple[F64, npt.NDArray[np.bool_]]:
     """Return the prominence of onsets in their own track in dB, and which ones are surely hits."""
-    level = np.array(prominence({_VOICE: samples}, [Hit(time, 36, 1.0) for time in times], RATE))
+    level = np.array(prominence({"own": samples}, [("own", time) for time in times], RATE))
     return level, (level >= CLEAR_DB) & ~_echoes(times, level, apart)
 
 
@@ -361,7 +354,7 @@ def read_song(song: Song, classifier: ShredClassifier, longest: float) -> Readin
     """
     used = [track for track in song.tracks if track.kind.cls != OUT]
     if not any(track.kind.labels & DRUMS for track in used):
-        raise ValueError(f"none of its {len(used)} tracks is one of drums, by the names; name them with --tracks")
+        raise ValueError(f"none of its {len(used)} tracks holds drums, by its name; say with --tracks which do")
 
     def read() -> Iterator[tuple[str, Kind, F32]]:
         for track in used:
@@ -429,13 +422,13 @@ def _found(
         return []
     joined = Shreds(*(np.concatenate([getattr(h.shreds, f.name) for _, h in heard]) for f in fields(Shreds)))
     given = np.concatenate([h.given for _, h in heard])
-    velocity = velocities(joined, given, replace(classifier.spec, labels=COLUMNS))
+    velocity = velocities(joined, given, replace(classifier.spec, labels=NAMES))
     level = np.concatenate(
         [
             np.where(
                 h.clear,
-                prominence({_VOICE: sums[labels], "rest": drums - sums[labels]},
-                           [Hit(t, 36, 1.0) for t in h.shreds.times], RATE),
+                prominence({"own": sums[labels], "rest": drums - sums[labels]},
+                           [("own", time) for time in h.shreds.times], RATE),
                 DOUBTED,
             )
             for labels, h in heard
@@ -444,7 +437,7 @@ def _found(
     trust = np.concatenate([h.trust for _, h in heard])
     return [
         Found(
-            Label(float(joined.times[row]), COLUMNS[column], float(velocity[row, column]), float(level[row])),
+            Label(float(joined.times[row]), NAMES[column], float(velocity[row, column]), float(level[row])),
             float(trust[row, column]),
         )
         for row, column in zip(*np.nonzero(given), strict=True)
@@ -457,7 +450,7 @@ def _merged(hits: Sequence[Found]) -> list[Found]:
     latest: dict[str, int] = {}
     for hit in sorted(hits, key=lambda hit: hit.label):
         before = latest.get(hit.label.label)
-        if before is not None and hit.label.time - kept[before].label.time < LAYERS:
+        if before is not None and hit.label.time - kept[before].label.time < LAYERED:
             if (hit.trust, hit.label.velocity) > (kept[before].trust, kept[before].label.velocity):
                 kept[before] = hit
             continue
@@ -531,7 +524,7 @@ def write_chunks(
         If nothing is hit.
     """
     if not reading.hits:
-        raise ValueError("its tracks of drums are silent")
+        raise ValueError("its drum tracks are silent")
     writer = ChunkWriter(options.out, RATE)
     drums: dict[str, list[str]] = {}
     for name, kind in tracks:
@@ -586,15 +579,26 @@ def parser() -> argparse.ArgumentParser:
         "  python labelgen/multitrack.py multitracks/ --tracks tracks.csv --licence CC0 --out data/chunks/stems\n",
     )
     add = result.add_argument
-    add("inputs", nargs="+", type=Path, metavar="INPUT", help="folders with the tracks of a song each, at any depth")
+    add(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="INPUT",
+        help="folders, at any depth, that hold the tracks of one song each",
+    )
     add("--out", type=Path, default=Path("data/chunks/multitrack"), help="folder of the set (default: %(default)s)")
-    add("--tracks", type=Path, metavar="CSV", help="what tracks are whose names do not tell (columns: path class)")
-    add("--list", action="store_true", help="write that table for all tracks, as they are understood, and stop")
-    add("--classifier", type=Path, default=released(), metavar="ONNX",
-        help="names hits in mixed tracks; by training/train_shreds.py (default: the released one)")  # fmt: skip
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add(
+        "--tracks",
+        type=Path,
+        metavar="CSV",
+        help="what tracks are, where their names do not say (columns: path class)",
+    )
+    add("--list", action="store_true", help="print that table for all tracks, as their names are understood, and exit")
+    add("--classifier", type=Path, default=RELEASED, metavar="ONNX",
+        help="shred classifier for mixed tracks, by training/train_shreds.py (default: the released one)")  # fmt: skip
+    add("--seconds", type=chunk_seconds, default=30.0, help="longest chunk (default: %(default)s)")
     add("--longest", type=positive(float), default=15.0, metavar="MINUTES",
-        help="refuse longer songs: all is in memory (default: %(default)s)")  # fmt: skip
+        help="refuse longer songs: a song is read into memory whole (default: %(default)s)")  # fmt: skip
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
     add_work_options(result, limit=1800.0)
     return result
@@ -603,8 +607,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    missing = next((path for path in args.inputs if not path.is_dir()), None)
-    wrong = f"no such folder: {missing}" if missing else ""
+    wrong = next((f"no such folder: {path}" for path in args.inputs if not path.is_dir()), "")
     songs: list[tuple[str, Song]] = []
     try:
         if not wrong:
@@ -633,7 +636,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
     options = Options(args.out.absolute(), args.classifier.absolute(), args.seconds, 60 * args.longest, args.licence)
-    return run_command(args, partial(make_chunks, options=options), songs, total=len(songs))
+    return run_command(args, partial(make_chunks, options=options), songs, inputs=args.inputs)
 
 
 if __name__ == "__main__":

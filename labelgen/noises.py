@@ -11,29 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from scipy.signal import butter, oaconvolve, sosfilt
+from scipy.signal import oaconvolve
 
 from dance.commands.arguments import natural, positive
+from labelgen.by_rule import Wave, banded, between
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
-from labelgen.drum_machine import between
-from labelgen.work import add_work_options, run_command, sample_rate
+from labelgen.recordings import RATE
+from labelgen.work import add_work_options, chunk_seconds, run_command, sample_rate
 
-Audio = npt.NDArray[np.float64]
 Random = np.random.Generator
 
 
-def _band(audio: Audio, rate: int, low: float | None, high: float | None, order: int = 2) -> Audio:
-    """Keep what lies between two frequencies; the upper one is at most what the rate allows."""
-    high = min(high, 0.45 * rate) if high else None
-    if low and high:
-        sections = butter(order, (low, high), "bandpass", fs=rate, output="sos")
-    else:
-        sections = butter(order, low or high, "highpass" if low else "lowpass", fs=rate, output="sos")
-    return np.asarray(sosfilt(sections, audio))
-
-
-def _events(count: int, rate: int, per_second: float, spread_db: float, rng: Random) -> Audio:
+def _events(count: int, rate: int, per_second: float, spread_db: float, rng: Random) -> Wave:
     """Return single samples at random moments, their levels normal in dB."""
     audio = np.zeros(count)
     at = rng.integers(0, count, rng.poisson(per_second * count / rate))
@@ -41,49 +30,49 @@ def _events(count: int, rate: int, per_second: float, spread_db: float, rng: Ran
     return audio
 
 
-def _level(audio: Audio, db: float) -> Audio:
+def _level(audio: Wave, db: float) -> Wave:
     return audio * (10 ** (db / 20) / max(1e-9, float(np.abs(audio).max())))
 
 
-def crackle(count: int, rate: int, rng: Random) -> Audio:
+def crackle(count: int, rate: int, rng: Random) -> Wave:
     """Return an old record without music: pops, dust, rumble that comes again with each turn."""
-    pops = _band(
+    pops = banded(
         _events(count, rate, between(rng, 0.5, 30), 6, rng), rate, between(rng, 200, 2000), between(rng, 4000, 16000), 1
     )
-    dust = _band(_events(count, rate, between(rng, 30, 800), 4, rng), rate, 1500, None, 1)
-    rumble = _band(rng.normal(0, 1, count), rate, 15, between(rng, 50, 150))
+    dust = banded(_events(count, rate, between(rng, 30, 800), 4, rng), rate, 1500, None, 1)
+    rumble = banded(rng.normal(0, 1, count), rate, 15, between(rng, 50, 150))
     turn = rng.choice([33.33, 45.0, 78.0]) / 60
     rumble *= 1 + rng.uniform(0, 0.8) * np.sin(2 * np.pi * turn * np.arange(count) / rate)
     return _level(pops, 0) + _level(dust, rng.uniform(-35, -8)) + _level(rumble, rng.uniform(-45, -12))
 
 
-def hiss(count: int, rate: int, rng: Random) -> Audio:
+def hiss(count: int, rate: int, rng: Random) -> Wave:
     """Return a tape without music, or fans: noise of one colour, hardly changing."""
     noise = rng.normal(0, 1, count)
     low, high = (None, between(rng, 300, 12000)) if rng.random() < 0.6 else (1500, None)
-    coloured = _band(noise, rate, low, high, 1)
+    coloured = banded(noise, rate, low, high, 1)
     slow = np.interp(np.arange(count), np.linspace(0, count, 24), rng.normal(0, rng.uniform(0, 2), 24))
     return coloured * 10 ** (slow / 20)
 
 
-def hum(count: int, rate: int, rng: Random) -> Audio:
+def hum(count: int, rate: int, rng: Random) -> Wave:
     """Return mains hum with its harmonics."""
     time, base = np.arange(count) / rate, rng.choice([50.0, 60.0])
     fall = rng.uniform(0.3, 2)
-    waves: Audio = sum(
+    waves: Wave = sum(
         np.sin(2 * np.pi * (base * k * time + rng.random())) * k**-fall for k in range(1, int(rng.integers(4, 60)))
     )
     return waves + 10 ** (rng.uniform(-60, -30) / 20) * rng.normal(0, 1, count)
 
 
-def _bursts(audio: Audio, rate: int, seconds: float, low: float, high: float, rng: Random) -> Audio:
+def _bursts(audio: Wave, rate: int, seconds: float, low: float, high: float, rng: Random) -> Wave:
     """Let each event be a short burst of noise."""
     length = round(6 * seconds * rate)
     body = rng.normal(0, 1, length) * np.exp(-np.arange(length) / (seconds * rate))
-    return _band(oaconvolve(audio, body)[: len(audio)], rate, low, high, 1)
+    return banded(oaconvolve(audio, body)[: len(audio)], rate, low, high, 1)
 
 
-def typing(count: int, rate: int, rng: Random) -> Audio:
+def typing(count: int, rate: int, rng: Random) -> Wave:
     """Return somebody typing: down and up of keys in words and pauses."""
     events, now, pace = np.zeros(count), rng.uniform(0, 1), between(rng, 0.08, 0.25)
     while now < count / rate - 0.2:
@@ -95,13 +84,13 @@ def typing(count: int, rate: int, rng: Random) -> Audio:
     return _bursts(events, rate, between(rng, 0.001, 0.006), low, low * rng.uniform(2, 5), rng)
 
 
-def rain(count: int, rate: int, rng: Random) -> Audio:
+def rain(count: int, rate: int, rng: Random) -> Wave:
     """Return drops on something, and the far ones as noise."""
     drops = _bursts(_events(count, rate, between(rng, 15, 300), 5, rng), rate, 0.002, 1000, 9000, rng)
-    return _level(drops, 0) + _level(_band(rng.normal(0, 1, count), rate, 800, None, 1), rng.uniform(-30, -6))
+    return _level(drops, 0) + _level(banded(rng.normal(0, 1, count), rate, 800, None, 1), rng.uniform(-30, -6))
 
 
-def applause(count: int, rate: int, rng: Random) -> Audio:
+def applause(count: int, rate: int, rng: Random) -> Wave:
     """Return many people clapping, too many to tell one from another."""
     audio = np.zeros(count)
     for low in between(rng, 500, 1200) * rng.uniform(0.7, 1.6, 3):
@@ -110,13 +99,13 @@ def applause(count: int, rate: int, rng: Random) -> Audio:
     return audio
 
 
-def wind(count: int, rate: int, rng: Random) -> Audio:
+def wind(count: int, rate: int, rng: Random) -> Wave:
     """Return gusts over a microphone."""
     gusts = np.interp(np.arange(count), np.linspace(0, count, 40), rng.normal(0, rng.uniform(3, 10), 40))
-    return _band(rng.normal(0, 1, count), rate, 20, between(rng, 80, 600)) * 10 ** (gusts / 20)
+    return banded(rng.normal(0, 1, count), rate, 20, between(rng, 80, 600)) * 10 ** (gusts / 20)
 
 
-KINDS: dict[str, Callable[[int, int, Random], Audio]] = {
+KINDS: dict[str, Callable[[int, int, Random], Wave]] = {
     kind.__name__: kind for kind in (crackle, hiss, hum, typing, rain, applause, wind)
 }
 
@@ -159,9 +148,16 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("--count", type=positive(int), default=15, help="chunks of each kind (default: %(default)s)")
-    add("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND", help="only these")
-    add("--seconds", type=positive(float), default=30.0, help="of each chunk (default: %(default)s)")
-    add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
+    add(
+        "--kinds",
+        nargs="+",
+        choices=list(KINDS),
+        default=list(KINDS),
+        metavar="KIND",
+        help="make only these kinds of noise",
+    )
+    add("--seconds", type=chunk_seconds, default=30.0, help="length of each chunk (default: %(default)s)")
+    add("--sample-rate", type=sample_rate, default=RATE, help="hertz (default: %(default)s)")
     add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add("--out", type=Path, default=Path("data/chunks/noises"), help="folder of the set (default: %(default)s)")
     add_work_options(result)
@@ -176,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for kind in dict.fromkeys(args.kinds)
         for number in range(args.count)
     ]
-    return run_command(args, make, jobs)
+    return run_command(args, make, jobs, inputs=())
 
 
 if __name__ == "__main__":

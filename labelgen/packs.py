@@ -30,9 +30,10 @@ import soundfile as sf
 
 from dance.commands.arguments import chance, positive
 from labelgen.chunks import digest, whole
-from labelgen.files import cause
+from labelgen.files import RECORDINGS, cause
 from labelgen.kits import one_shot
 from labelgen.material import Item, read_manifest
+from labelgen.recordings import RATE
 
 PAIRS: dict[tuple[str, str], str] = {
     **dict.fromkeys(
@@ -96,11 +97,8 @@ RANK = ("rim", "hat_pedal", "hat_open", "ride", "hat_closed", "crash", "cymbal",
 """Of several classes in one name the first here wins: the rarer word says more."""
 
 LOOP = re.compile(r"loop|fill|break|beat|groove|\d{2,3}[ _-]?bpm", re.IGNORECASE)
-SUFFIXES = {".wav", ".wave", ".aif", ".aiff", ".flac", ".ogg", ".mp3"}
 LONGEST = 6.0
 
-
-RATE = 44100
 HEAD = 8192
 """Samples from the attack on by which two sounds are compared."""
 ALIKE = 0.9
@@ -173,7 +171,7 @@ def read_packs(root: Path, longest: float = LONGEST) -> Iterator[Sample]:
         folders.sort()
         for name in sorted(names):
             path = Path(folder) / name
-            if path.suffix.lower() not in SUFFIXES or name.startswith("."):
+            if path.suffix.lower() not in RECORDINGS or name.startswith("."):
                 continue
             inner = path.relative_to(root)
             pack = inner.parts[0] if len(inner.parts) > 1 else root.resolve().name
@@ -232,16 +230,29 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("folder", type=Path, help="folder of sample packs, one folder each")
     add("--out", type=Path, default=Path("packs.csv"), help="manifest to write (default: %(default)s)")
-    add("--licence", default="", help="terms of these packs, written to every line")
-    add("--test", type=chance, default=0.15, metavar="SHARE", help="of the packs (default: %(default)s)")
+    add("--licence", default="", help="terms of these packs, written into every line")
+    add(
+        "--test",
+        type=chance,
+        default=0.15,
+        metavar="SHARE",
+        help="share of the packs for the split test (default: %(default)s)",
+    )
     add(
         "--longest",
         type=positive(float),
         default=LONGEST,
         metavar="SECONDS",
-        help="of a one-shot (default: %(default)s)",
+        help="leave out longer files (default: %(default)s)",
     )
-    add("--apart", nargs="*", type=Path, default=[], metavar="CSV", help="leave out what these manifests hold already")
+    add(
+        "--apart",
+        nargs="*",
+        type=Path,
+        default=[],
+        metavar="CSV",
+        help="leave out sounds that these manifests already hold",
+    )
     return result
 
 

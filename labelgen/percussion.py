@@ -9,10 +9,9 @@ make_percussion, wood, jingles, shaker
 """
 
 import numpy as np
-import numpy.typing as npt
-from scipy.signal import butter, sosfilt
 
-Audio = npt.NDArray[np.float32]
+from labelgen.by_rule import Audio, Wave, banded, finished
+
 TAMBOURINE, MARACAS, SHAKER = 54, 70, 82
 CLAVES, WOOD_BLOCKS = 75, (76, 77)
 VARIATIONS = 4  # hits of one instrument to choose from: no two are alike
@@ -77,7 +76,7 @@ def wood(
         sound += click * _noise(time, low, high, rng) * np.exp(-time / rng.uniform(0.0006, 0.003))
         sound += 10 ** (shell / 20) * np.sin(2 * np.pi * hollow * time) * np.exp(-time / sinking)
         sound += 10 ** (wires / 20) * _noise(time, low, high, rng) * np.exp(-time / rattling)
-        hits.append(_finished(sound))
+        hits.append(finished(sound, len(sound) // 4))
     return hits
 
 
@@ -106,7 +105,7 @@ def jingles(sample_rate: int, rng: np.random.Generator) -> list[Audio]:
                     * np.exp(-since / tau)
                 )
             sound[begin:] += level * noisy * _noise(since, low, high, rng) * np.exp(-since / ringing)
-        hits.append(_finished(sound))
+        hits.append(finished(sound, len(sound) // 4))
     return hits
 
 
@@ -121,20 +120,11 @@ def shaker(sample_rate: int, rng: np.random.Generator) -> list[Audio]:
         rise = swell * rng.uniform(0.8, 1.2)
         shape = np.where(time < rise, (time / rise) ** 2, np.exp(-(time - rise) / fall))
         shape += back * np.exp(-np.abs(time - 2.5 * rise - 0.04) / (0.5 * fall))
-        hits.append(_finished(shape * _noise(time, low, high, rng)))
+        hits.append(finished(shape * _noise(time, low, high, rng), len(time) // 4))
     return hits
 
 
-def _noise(time: npt.NDArray[np.float64], low: float, high: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _noise(time: Wave, low: float, high: float, rng: np.random.Generator) -> Wave:
     """Return noise between `low` and `high` hertz, standard deviation 1, one value for each moment of `time`."""
-    rate = 1 / (time[1] - time[0])
-    band = butter(1, (low, min(high, 0.45 * rate)), "bandpass", fs=rate, output="sos")
-    sound = sosfilt(band, rng.normal(0, 1, len(time)))
+    sound = banded(rng.normal(0, 1, len(time)), 1 / (time[1] - time[0]), low, high, 1)
     return np.asarray(sound / sound.std())
-
-
-def _finished(sound: npt.NDArray[np.float64]) -> Audio:
-    """Return a hit of peak 1 that ends in silence."""
-    tail = len(sound) // 4
-    sound[-tail:] *= np.linspace(1, 0, tail)
-    return (sound / np.abs(sound).max()).astype(np.float32)

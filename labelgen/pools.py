@@ -206,7 +206,9 @@ class _Process:
         return f"died ({signal.Signals(-code).name})" if code < 0 else f"exited with code {code}"
 
 
-def _serve(pipe: "connection.Connection[Any, Any]", make: Make, setup: Setup | None, setup_args: tuple[object]) -> None:
+def _serve(
+    pipe: "connection.Connection[Any, Any]", make: Make, setup: Setup | None, setup_args: tuple[object, ...]
+) -> None:
     """Be a worker process: do what comes through the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent decides
     follow()
@@ -297,7 +299,8 @@ class Cluster:
         try:
             return unit, future.result(timeout=PATIENCE)
         except KilledWorker as error:
-            died = f"{len(self._tries(error))} workers died" if self._tries(error) else "its worker died repeatedly"
+            tries = getattr(error, "allowed_failures", -1) + 1
+            died = f"{tries} workers died" if tries else "its worker died repeatedly"
             limit = f", or took longer than {self._limit:g} seconds (--limit)" if self._limit else ""
             return unit, Outcome(refused=f"{died} while working on it{limit}")
         except WorkError:
@@ -305,10 +308,6 @@ class Cluster:
         except Exception as error:
             told = " ".join(f"{type(error).__name__}: {error}".split())
             raise WorkError(f"the cluster failed ({told}); the same command goes on from here") from None
-
-    @staticmethod
-    def _tries(error: Any) -> range:
-        return range(getattr(error, "allowed_failures", -1) + 1)
 
     def close(self) -> None:
         """Stop; units not done are forgotten."""

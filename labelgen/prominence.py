@@ -15,7 +15,7 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
-from labelgen.kits import Hit, voice_of
+from labelgen.chunks import DOUBTED
 
 Audio = npt.NDArray[np.float32]
 WINDOW_SECONDS = 0.023
@@ -31,26 +31,27 @@ def _bands(size: int, sample_rate: int) -> tuple[npt.NDArray[np.float32], npt.ND
     return fade.astype(np.float32), filters.astype(np.float32)
 
 
-def prominence(tracks: Mapping[str, Audio], hits: Sequence[Hit], sample_rate: int) -> list[float]:
+def prominence(tracks: Mapping[str, Audio], hits: Sequence[tuple[str, float]], sample_rate: int) -> list[float]:
     """Return, for each hit, how far it rises above the rest in the band where it does so most.
 
     Parameters
     ----------
     tracks : mapping from voice to float32 [samples]
         What each voice of the kit plays, as from `labelgen.kits.Kit.render`.
-    hits : sequence of Hit
+    hits : sequence of (str, float)
+        Voice, and time in seconds.
     sample_rate : int
 
     Returns
     -------
     list of float
-        dB of the hit's first 23 ms over the other voices then and its own voice just before; -99 for a hit
-        that does not sound.
+        dB of the hit's first 23 ms over the other voices then and its own voice just before; `DOUBTED` for a
+        hit that does not sound.
     """
     size = int(WINDOW_SECONDS * sample_rate)
     fade, filters = _bands(size, sample_rate)
     padded = {voice: np.pad(track, (size, size)) for voice, track in tracks.items()}
-    starts = [round(hit.time * sample_rate) for hit in hits]
+    starts = [round(time * sample_rate) for _, time in hits]
 
     def power(voice: str, at: Sequence[int]) -> npt.NDArray[np.float32]:
         frames = np.stack([padded[voice][start : start + size] for start in at]) * fade
@@ -63,10 +64,9 @@ def prominence(tracks: Mapping[str, Audio], hits: Sequence[Hit], sample_rate: in
     total = np.sum(list(after.values()), axis=0)
     floor = total.max() * 10 ** (FLOOR_DB / 10) + 1e-12
     result = []
-    for number, hit in enumerate(hits):
-        voice = voice_of(hit.note)
+    for number, (voice, _) in enumerate(hits):
         if voice not in padded:
-            result.append(-99.0)
+            result.append(DOUBTED)
             continue
         own, ringing = after[voice][number], before[voice][number]
         rise = np.maximum(own - ringing, 0)

@@ -11,7 +11,6 @@ unknown. A chunk in which not even a doubtful hit is heard is kept as a backing 
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,20 +21,21 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import maximum_filter1d
 
-from dance.commands.arguments import positive, share
+from dance.commands.arguments import positive, share, within
 from dance.context import weighed
 from dance.errors import SpecError
 from dance.features import log_mel
-from dance.network import Network
 from dance.peaks import PeakPicker
-from labelgen.audio import LARGEST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
-from labelgen.files import MUSIC, regular_file
+from labelgen.files import MUSIC, missing, regular_file
+from labelgen.recordings import LARGEST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
 from labelgen.work import add_work_options, run_command
-from models.restored import hear, restored
+from models.whole_file import WholeFile
 
 F32 = npt.NDArray[np.float32]
 
+RELEASED = Path(__file__).parents[1] / "checkpoints" / "released" / "late.onnx"
+"""The teacher that comes with the checkout: it tells a hit 0.12 s after it."""
 SURE, DOUBT = 0.3, 0.2
 """Defaults of `Options`."""
 NEAR = 3
@@ -107,9 +107,9 @@ class Teachers:
 
     def __init__(self, paths: Sequence[Path], doubt: float) -> None:
         torch.set_num_threads(1)  # songs are heard side by side, one process each
-        self.networks = [Network(path) for path in paths]
-        self._restored = [restored(path) for path in paths]
-        specs = [network.spec for network in self.networks]
+        self._models = [WholeFile(path) for path in paths]
+        specs = [model.spec for model in self._models]
+        self.names = [spec.name for spec in specs]
         self.spec = specs[0]
         for path, spec in zip(paths, specs, strict=True):
             if (spec.features, spec.labels) != (self.spec.features, self.spec.labels):
@@ -129,7 +129,7 @@ class Teachers:
         frames = log_mel(mix, self.spec.features, RATE)
         # what was hit at the very end is told after it
         frames = np.pad(frames, ((0, self._wait), (0, 0)), constant_values=frames.min(initial=0.0))
-        answers, timbres = zip(*(self._answers(k, frames) for k in range(len(self.networks))), strict=True)
+        answers, timbres = zip(*(self._answers(k, frames) for k in range(len(self._models))), strict=True)
         onset, velocity = np.mean(answers, axis=0)
         hits = np.zeros(onset.shape, np.uint8)
         onset = weighed(self.spec, onset, timbres[0] if self.spec.votes else None)
@@ -149,25 +149,11 @@ class Teachers:
 
         And timbres [frames, n], as late as they are.
         """
-        late, network, whole = self._late[number], self.networks[number], self._restored[number]
+        late = self._late[number]
         silence = np.full((max(late, 0), frames.shape[1]), frames.min(initial=0.0), np.float32)
-        heard = np.concatenate([frames, silence])
-        if whole is not None:
-            answers, timbres = hear(whole, heard)
-        else:
-            network.reset()
-            answers = np.zeros((2, len(heard), len(self.spec.labels)), np.float32)
-            timbres = np.zeros((len(heard), network.timbre.shape[1]), np.float32)
-            for at, frame in enumerate(heard):
-                answers[:, at] = np.concatenate(network.step(frame))
-                timbres[at] = network.timbre[0]
+        answers, timbres = self._models[number].hear(np.concatenate([frames, silence]))
         as_quick = np.pad(answers, ((0, 0), (max(-late, 0), 0), (0, 0)))[:, max(late, 0) :][:, : len(frames)]
         return as_quick, timbres[: len(frames)]
-
-
-def released() -> Path:
-    """Return the path of the teacher that comes with the checkout: it tells a hit 0.12 s after it."""
-    return Path(__file__).parents[1] / "checkpoints" / "released" / "late.onnx"
 
 
 class Labeller:
@@ -234,7 +220,7 @@ class Labeller:
             source=song.source,
             song=song.key,
             licence=self.options.licence,
-            method=f"pseudo, {' + '.join(network.spec.name for network in self.teachers.networks)}",
+            method=f"pseudo, {' + '.join(self.teachers.names)}",
             confidence=round(confidence, 3),
             seconds=seconds,
             stems=("backing",) if drumless else (),
@@ -267,15 +253,16 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("inputs", nargs="+", type=Path, metavar="INPUT", help="recordings, or folders of them at any depth")
     add("--out", type=Path, default=Path("data/chunks/pseudo"), help="folder of the set (default: %(default)s)")
-    add("--model", type=Path, nargs="+", default=[released()], metavar="ONNX",
-        help="the teachers, calibrated (training/calibrate.py; default: the released one)")  # fmt: skip
-    add("--sure", type=share, default=SURE, metavar="SHARE", help="of the way from a label's threshold to 1, from "
-        "which a hit is a label (default: %(default)s)")  # fmt: skip
-    add("--doubt", type=share, default=DOUBT, metavar="SHARE", help="of the threshold, from which a hit is doubted "
-        "(default: %(default)s)")  # fmt: skip
-    add("--confidence", type=share, default=0.72, metavar="F", help="F-measure to expect of a chunk, below which it "
-        "is left out (default: %(default)s)")  # fmt: skip
-    add("--seconds", type=positive(float), default=30.0, help="longest chunk (default: %(default)s)")
+    add("--model", type=Path, nargs="+", default=[RELEASED], metavar="ONNX",
+        help="the teachers, calibrated by training/calibrate.py (default: the released one)")  # fmt: skip
+    add("--sure", type=share, default=SURE, metavar="SHARE", help="a hit becomes a label from this share of the way "
+        "between its threshold and 1 (default: %(default)s)")  # fmt: skip
+    add("--doubt", type=share, default=DOUBT, metavar="SHARE", help="a hit is in doubt from this share of its "
+        "threshold (default: %(default)s)")  # fmt: skip
+    add("--confidence", type=share, default=0.72, metavar="F", help="leave out chunks whose expected F-measure is "
+        "below this (default: %(default)s)")  # fmt: skip
+    add("--seconds", type=within(float, SHORTEST, STRETCH, unit="seconds"), default=30.0,
+        help="longest chunk (default: %(default)s)")  # fmt: skip
     add("--longest", type=positive(float), default=60.0, metavar="MINUTES",
         help="refuse longer recordings (default: %(default)s)")  # fmt: skip
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
@@ -286,9 +273,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    wrong = next((f"no such file or folder: {path}" for path in args.inputs if not os.path.lexists(path)), "")
-    if args.seconds < SHORTEST or args.seconds > STRETCH:
-        wrong = f"--seconds must lie between {SHORTEST:g} and {STRETCH:g}"
+    wrong = missing(args.inputs)
     if wrong:
         print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
@@ -314,7 +299,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
-    return run_command(args, _label, find_songs(args.inputs), _setup, (options,), total)
+    songs = find_songs(args.inputs)
+    return run_command(args, _label, songs, _setup, (options,), total, inputs=args.inputs, by_file=True)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,14 @@ def parser() -> argparse.ArgumentParser:
     add("backing", type=Path, help="set whose chunks have a backing stem")
     add("--out", type=Path, default=Path("data/chunks/remix"), help="folder of the new set (default: %(default)s)")
     add("--balance", type=level, default=BALANCE_DB, metavar="DB",
-        help="drums over backing, in the mean; records have about -5 (default: %(default)s)")  # fmt: skip
-    add("--least", type=within(float, 0), default=5.0, help="shortest drum chunk in seconds (default: %(default)s)")
-    add("--seed", type=natural, default=0, help="decides pairs and balances (default: %(default)s)")
+        help="mean level of the drums over the backing; records have about -5 (default: %(default)s)")  # fmt: skip
+    add(
+        "--least",
+        type=within(float, 0),
+        default=5.0,
+        help="leave out drum chunks shorter than this many seconds (default: %(default)s)",
+    )
+    add("--seed", type=natural, default=0, help="decides the pairs and their balance (default: %(default)s)")
     add_work_options(result)
     return result
 
@@ -104,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         for i, chunk in enumerate(drums)
     ]
-    return run_command(args, remix, jobs)
+    return run_command(args, remix, jobs, inputs=(args.drums, args.backing))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pedalboard import HighpassFilter, LowpassFilter, PeakFilter, Pedalboard
 from scipy.signal import oaconvolve
 
 from dance.commands.arguments import natural, share
-from labelgen.chunks import Chunk, ChunkWriter, Manifest, digest, read_labels
+from labelgen.chunks import Chunk, ChunkWriter, chunks_of, digest, read_labels
 from labelgen.work import add_work_options, run_command
 
 Audio = npt.NDArray[np.float32]
@@ -169,8 +169,13 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("sets", nargs="+", type=Path, metavar="SET", help="sets of chunks, with stems or without")
     add("--out", type=Path, default=Path("data/chunks/rooms"), help="folder of the new set (default: %(default)s)")
-    add("--share", type=share, default=1.0, help="share of the chunks that are taken (default: %(default)s)")
-    add("--seed", type=natural, default=0, help="decides which chunks, and their rooms (default: %(default)s)")
+    add("--share", type=share, default=1.0, help="share of the chunks to take (default: %(default)s)")
+    add(
+        "--seed",
+        type=natural,
+        default=0,
+        help="decides which chunks are taken, and their rooms (default: %(default)s)",
+    )
     add_work_options(result)
     return result
 
@@ -183,10 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for folder in args.sets:
             if folder.resolve() == args.out.resolve():
                 raise ValueError(f"{folder} would be read and written; choose another --out")
-            chunks = sorted(Manifest(folder).chunks(), key=lambda chunk: chunk.name)
-            if not chunks:
-                raise ValueError(f"{folder}: no chunks here; make some with labelgen")
-            for chunk in chunks:
+            for chunk in sorted(chunks_of(folder), key=lambda chunk: chunk.name):
                 name = f"{folder.resolve().name}-{chunk.name}"
                 if name in jobs:
                     raise ValueError(f"two sets are called {folder.resolve().name}; rename one")
@@ -197,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"labelgen: {error}", file=sys.stderr)
         return 2
-    return run_command(args, hear, list(jobs.items()))
+    return run_command(args, hear, list(jobs.items()), inputs=args.sets)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ SeparationError, Separator
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ class Separator:
         return {name: np.ascontiguousarray(part.T, np.float32) for name, part in zip(self.sources, parts, strict=True)}
 
 
-def _load(name: str, repo: Path | None) -> "object":
+def _load(name: str, repo: Path | None) -> Any:
     from demucs.pretrained import get_model
 
     if repo is None:
@@ -113,7 +114,7 @@ def _load(name: str, repo: Path | None) -> "object":
         raise SeparationError(f"--repo {repo}: cannot load model {name} ({error}); the folder holds {there}") from None
 
 
-def _load_safetensors(name: str, repo: Path) -> "object | None":
+def _load_safetensors(name: str, repo: Path) -> Any:
     """Load a model in the form of the Hugging Face hub; None if the folder has none of that name."""
     import yaml
     from demucs.apply import BagOfModels

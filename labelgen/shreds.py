@@ -7,7 +7,7 @@ each band of this track, so that neither level nor tone of a recording matters m
 
 Contents
 --------
-ShredSpec, Shreds, find_shreds, as_images, gap_features, velocities, ShredClassifier, released
+RELEASED, ShredSpec, Shreds, find_shreds, as_images, gap_features, velocities, ShredClassifier
 """
 
 import json
@@ -24,11 +24,12 @@ import onnxruntime
 from dance.features import log_mel
 from dance.labels import LABELS
 from dance.spec import FeatureSpec
+from labelgen.recordings import RATE
 
 F32 = npt.NDArray[np.float32]
 
-RATE = 44100
-"""Hertz at which shreds are cut; other rates are resampled by the caller."""
+RELEASED = Path(__file__).parents[1] / "checkpoints" / "released" / "shred.onnx"
+"""The classifier that comes with the checkout."""
 REGISTERS = (0, 8, 20, 40, 64)
 """Borders, in bands, of the registers that have onsets of their own: a hat must not need a kick's energy."""
 RISE_DB = 1.0
@@ -242,11 +243,6 @@ def velocities(shreds: Shreds, given: npt.NDArray[np.bool_], spec: ShredSpec) ->
             level = 10 * np.log10(np.sum(10 ** (shreds.loudness[hits][:, band] / 10), axis=1) + 1e-12)
             result[hits, column] = np.clip(10 ** ((level - np.percentile(level, 95)) / VELOCITY_DB), 0.05, 1)
     return result
-
-
-def released() -> Path:
-    """Return the path of the classifier that comes with the checkout."""
-    return Path(__file__).parents[1] / "checkpoints" / "released" / "shred.onnx"
 
 
 class ShredClassifier:

@@ -24,10 +24,10 @@ Style = TypeVar("Style")
 def add_song_options(parser: argparse.ArgumentParser, out: Path, seconds: float) -> None:
     """Add ``--out``, ``--songs``, ``--seconds`` and ``--seed``; `out` and `seconds` are defaults."""
     add = parser.add_argument
-    add("--out", type=Path, default=out, help="folder for the files (%(default)s)")
+    add("--out", type=Path, default=out, help="folder for the files (default: %(default)s)")
     add("--songs", type=positive(int), default=120, help="number of songs, styles in turn (default: %(default)s)")
     add("--seconds", type=positive(float), default=seconds, help="length of a song (default: %(default)s)")
-    add("--seed", type=natural, default=0, help="decides every choice (default: %(default)s)")
+    add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
 
 
 def write_songs(

@@ -18,7 +18,8 @@ import soundfile as sf
 from dance.labels import ONE_SHOT
 from labelgen.kits import one_shot, voice_of
 from labelgen.material import Item
-from labelgen.packs import RATE, Novelty, write_manifest
+from labelgen.packs import Novelty, write_manifest
+from labelgen.recordings import RATE
 from labelgen.synth import SILENT, SoundFont
 
 NOTES = range(35, 83)
@@ -70,10 +71,17 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("fonts", nargs="+", type=Path, metavar="FONT", help="SF2 or SF3 files")
-    add("--out", type=Path, required=True, metavar="FOLDER", help="for the sounds and their manifest.csv")
-    add("--licence", default="", help="terms of these soundfonts, written to every line")
-    add("--split", default="train", help="written to every line (default: %(default)s)")
-    add("--apart", nargs="*", type=Path, default=[], metavar="CSV", help="leave out what these manifests hold already")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="where the sounds and their manifest.csv go")
+    add("--licence", default="", help="terms of these soundfonts, written into every line")
+    add("--split", default="train", help="split, written into every line (default: %(default)s)")
+    add(
+        "--apart",
+        nargs="*",
+        type=Path,
+        default=[],
+        metavar="CSV",
+        help="leave out sounds that these manifests already hold",
+    )
     return result
 
 
@@ -85,15 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         items = []
         for path in args.fonts:
             items += render_font(SoundFont(path, RATE), args.licence, args.split, args.out, novelty)
+        if not items:
+            raise ValueError("these soundfonts hold no drums that are not known already")
+        write_manifest(items, args.out / "manifest.csv")
     except (OSError, ValueError, sf.LibsndfileError) as error:
-        print(f"soundfont_kits: {error}", file=sys.stderr)
+        print(f"labelgen: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    if not items:
-        print("soundfont_kits: no drums in these soundfonts that are not known already", file=sys.stderr)
-        return 2
-    write_manifest(items, args.out / "manifest.csv")
     for label, count in Counter(ONE_SHOT[item.cls] for item in items).most_common():
         print(f"{label:12}{count:6}")
     kits = len({item.source for item in items})

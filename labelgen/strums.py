@@ -7,7 +7,6 @@ at once. Sometimes two guitars play together, and every guitar has another micro
 """
 
 import argparse
-import os
 import re
 import sys
 from collections import defaultdict
@@ -23,8 +22,9 @@ from scipy.signal import butter, sosfilt
 
 from dance.commands.arguments import natural, positive
 from labelgen.chunks import Chunk, ChunkWriter, chunk_name
-from labelgen.files import find_files
-from labelgen.kits import one_shot
+from labelgen.files import RECORDINGS, find_files, missing
+from labelgen.kits import read_one_shot
+from labelgen.recordings import RATE
 from labelgen.solos import STRUMS, Frame, Player, Stroke, draw_frame
 from labelgen.work import add_work_options, chunk_seconds, run_command, sample_rate
 
@@ -32,7 +32,6 @@ Audio = npt.NDArray[np.float32]
 Chord = Mapping[str, tuple[Path, ...]]
 """Recordings of one chord for each sign of `labelgen.solos.Stroke`."""
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 TRANSPOSED = 4  # semitones at most, either way
 DAMPED = 0.012  # seconds in which the strings' last chord fades under the next stroke
 MUTED = (0.008, 0.04)  # seconds in which a muted stroke falls by 1 / e
@@ -69,7 +68,7 @@ def chords_of(paths: Sequence[Path]) -> list[Chord]:
 
 @lru_cache(maxsize=64)  # of one guitar: the next has another tuning
 def _recording(path: Path, sample_rate: int) -> Audio:
-    return one_shot.__wrapped__(path, sample_rate)
+    return read_one_shot(path, sample_rate)
 
 
 def play(
@@ -155,8 +154,8 @@ def parser() -> argparse.ArgumentParser:
     add("input", type=Path, nargs="+", metavar="INPUT", help="single strums, or folders of them at any depth")
     add("--count", type=positive(int), default=120, help="chunks (default: %(default)s)")
     add("--licence", default="", help="terms of the recordings, kept with every chunk")
-    add("--seconds", type=chunk_seconds, default=30.0, help="of each chunk (default: %(default)s)")
-    add("--sample-rate", type=sample_rate, default=44100, help="hertz (default: %(default)s)")
+    add("--seconds", type=chunk_seconds, default=30.0, help="length of each chunk (default: %(default)s)")
+    add("--sample-rate", type=sample_rate, default=RATE, help="hertz (default: %(default)s)")
     add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add("--out", type=Path, default=Path("data/chunks/strums"), help="folder of the set (default: %(default)s)")
     add_work_options(result)
@@ -166,12 +165,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
-    if missing := [path for path in args.input if not os.path.lexists(path)]:
-        print(f"labelgen: no such file or folder: {missing[0]}", file=sys.stderr)
+    if wrong := missing(args.input):
+        print(f"labelgen: {wrong}", file=sys.stderr)
         return 2
-    chords = tuple(chords_of([path for _, path in find_files(args.input, SUFFIXES)]))
+    chords = tuple(chords_of([path for _, path in find_files(args.input, RECORDINGS)]))
     if not chords:
-        print(f"labelgen: no recordings ({', '.join(SUFFIXES)}) in {', '.join(map(str, args.input))}", file=sys.stderr)
+        inputs = ", ".join(map(str, args.input))
+        print(f"labelgen: no recordings ({' '.join(RECORDINGS)}) in {inputs}", file=sys.stderr)
         return 2
     source = ", ".join(sorted({path.absolute().name for path in args.input}))
     jobs = [
@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         for number in range(args.count)
     ]
-    return run_command(args, make, jobs)
+    return run_command(args, make, jobs, inputs=args.input)
 
 
 if __name__ == "__main__":

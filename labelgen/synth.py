@@ -7,7 +7,8 @@ SILENT, SoundFont
 
 import ctypes
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -178,7 +179,7 @@ class SoundFont:
         synth = self._synth
         begin = max(0.0, start - PRE_ROLL)
         end = start + seconds
-        events: list[tuple[float, int, tuple[int, ...]]] = []  # (time, order, message)
+        events: list[tuple[float, int, Callable[[], object]]] = []  # (time, order, call)
         melodic = cycle(c for c in range(CHANNELS) if c % 16 != DRUM_CHANNEL)
         for instrument in instruments:
             if instrument.is_drum:
@@ -190,26 +191,27 @@ class SoundFont:
                 synth.program_select(channel, self._id, bank, 0)
             for control in instrument.control_changes:
                 if control.number in KEPT_CONTROLS and control.time < end:
-                    events.append((max(begin, control.time), 0, (0, channel, control.number, control.value)))
+                    change = partial(synth.cc, channel, control.number, control.value)
+                    events.append((max(begin, control.time), 0, change))
             for bend in instrument.pitch_bends:
                 if bend.time < end:
-                    events.append((max(begin, bend.time), 0, (1, channel, bend.pitch)))
+                    events.append((max(begin, bend.time), 0, partial(synth.pitch_bend, channel, bend.pitch)))
             for note in instrument.notes:
                 if note.end > begin and note.start < end and note.velocity > 0:
                     pitch = note.pitch
                     if instrument.is_drum:
                         pitch = SLAP if pitch == SWIRL and program in BRUSHES else self._notes.get(pitch, pitch)
-                    events.append((max(begin, note.start), 2, (2, channel, pitch, note.velocity)))
-                    events.append((min(end, note.end), 1, (3, channel, pitch)))
+                    events.append((max(begin, note.start), 2, partial(synth.noteon, channel, pitch, note.velocity)))
+                    events.append((min(end, note.end), 1, partial(synth.noteoff, channel, pitch)))
         events.sort(key=lambda event: event[:2])  # of what was set before the pre-roll the last holds
         total = round((end - begin) * self.sample_rate)
         stereo = np.zeros((-(-total // BLOCK) * BLOCK, 2), np.float32)  # ends on an edge: the next begins there
         done = 0
-        for time, _, message in events:
+        for time, _, call in events:
             due = min(total, round((time - begin) * self.sample_rate))
             self._write(stereo[done:due])
             done = max(done, due)
-            self._send(message)
+            call()
         self._write(stereo[done:])
         skip = round((start - begin) * self.sample_rate)
         return stereo[skip : skip + round(seconds * self.sample_rate)].mean(axis=1)
@@ -218,14 +220,3 @@ class SoundFont:
         if len(stereo):
             at = stereo.ctypes.data_as(ctypes.c_void_p)
             _write_float(self._synth.synth, len(stereo), at, 0, 2, at, 1, 2)
-
-    def _send(self, message: tuple[int, ...]) -> None:
-        kind, channel, *values = message
-        if kind == 0:
-            self._synth.cc(channel, *values)
-        elif kind == 1:
-            self._synth.pitch_bend(channel, values[0])
-        elif kind == 2:
-            self._synth.noteon(channel, *values)
-        else:
-            self._synth.noteoff(channel, values[0])

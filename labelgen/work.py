@@ -18,18 +18,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from dance.commands.arguments import positive, within
 from labelgen.chunks import BusyError, Chunk, Manifest, among, digest, of_source, remove_refused, remove_stale
-from labelgen.files import identity, keyed_otherwise, printable
+from labelgen.files import identity, keyed_otherwise, missing, printable
 from labelgen.pools import Cluster, Pool, Processes, WorkError
+from labelgen.recordings import SHORTEST
 
 Job = TypeVar("Job")
 
 
 sample_rate = within(int, 8000, 192_000)  # that FLAC files may have
-chunk_seconds = within(float, 1, of="seconds")  # long enough to learn from
+chunk_seconds = within(float, SHORTEST, unit="seconds")
 
 
 def add_work_options(parser: argparse.ArgumentParser, limit: float = 600.0) -> None:
@@ -46,10 +48,10 @@ def add_work_options(parser: argparse.ArgumentParser, limit: float = 600.0) -> N
     add("--jobs", type=positive(int), default=len(os.sched_getaffinity(0)), metavar="N",
         help="processes on this machine (default: its cores, %(default)s here)")  # fmt: skip
     add("--scheduler", metavar="ADDRESS", help="work on a Dask cluster instead, for example tcp://host:8786; "
-        "its workers (`dask worker ADDRESS --nworkers N --nthreads 1`) need the same files, same paths")  # fmt: skip
-    add("--limit", type=within(float, 0, threading.TIMEOUT_MAX, of="seconds"), default=limit, metavar="SECONDS",
-        help="give up on a file after so long; 0 for never (default: %(default)g)")  # fmt: skip
-    add("--retry", action="store_true", help="try again what an earlier run refused")
+        "its workers (`dask worker ADDRESS --nworkers N --nthreads 1`) need the same files and paths")  # fmt: skip
+    add("--limit", type=within(float, 0, threading.TIMEOUT_MAX, unit="seconds"), default=limit, metavar="SECONDS",
+        help="give up on a file after this long; 0: never (default: %(default)g)")  # fmt: skip
+    add("--retry", action="store_true", help="try the files again that an earlier run refused")
 
 
 def run_command(
@@ -59,14 +61,17 @@ def run_command(
     setup: Callable[..., None] | None = None,
     setup_args: Iterable[object] = (),
     total: int | None = None,
+    *,
+    inputs: Sequence[Path],
+    by_file: bool = False,
 ) -> int:
     """Run `make` over `jobs` as the command line says, and return the exit code.
 
     Parameters
     ----------
     args : argparse.Namespace
-        With ``out``, perhaps ``inputs``, and what `add_work_options` adds.
-    make, jobs, setup, setup_args, total
+        With ``out`` and what `add_work_options` adds.
+    make, jobs, setup, setup_args, total, inputs, by_file
         As for `run_units`.
 
     Returns
@@ -86,7 +91,8 @@ def run_command(
             total=total,
             limit=args.limit or None,
             retry=args.retry,
-            inputs=getattr(args, "inputs", ()),
+            inputs=inputs,
+            by_file=by_file,
         )
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -110,6 +116,7 @@ def run_units(
     limit: float | None = None,
     retry: bool = False,
     inputs: Sequence[Path] = (),
+    by_file: bool = False,
 ) -> int:
     """Run `make` over `jobs` that the manifest of `out` does not name yet.
 
@@ -135,6 +142,8 @@ def run_units(
         Whether to try again what was refused before.
     inputs : sequence of Path
         Files and folders that the jobs come from. What is refused when one of them is gone was not to blame.
+    by_file : bool
+        Whether songs have the keys of `labelgen.files.find_files`, which depend on `inputs`.
 
     Returns
     -------
@@ -152,13 +161,13 @@ def run_units(
     manifest = Manifest(out)
     if total is None and isinstance(jobs, Sized):
         total = len(jobs)
-    if absent := [path for path in inputs if not os.path.lexists(path)]:
-        raise WorkError(f"no such file or folder: {absent[0]}")
-    songs = (row["song"] for row in manifest.rows() if "refused" not in row)
+    if wrong := missing(inputs):
+        raise WorkError(wrong)
+    songs = (row["song"] for row in manifest.rows() if by_file and "refused" not in row)
     if (song := next(songs, None)) is not None and keyed_otherwise(song, inputs):
         raise WorkError(f"{out} was begun with other inputs: its {printable(song)} would have another name with these; "
                         "give the same again, or choose another --out")  # fmt: skip
-    lying = {place: identity(place) for place in (path if path.is_dir() else path.absolute().parent for path in inputs)}
+    roots = {root: identity(root) for root in (path if path.is_dir() else path.absolute().parent for path in inputs)}
     started = time.monotonic()
     drawn = made = units = before = refused_before = refused = others = 0
     example = ""
@@ -204,7 +213,7 @@ def run_units(
                     manifest.add(outcome.chunks)
                     made += len(outcome.chunks)
                     units += 1
-                elif gone := [place for place, was in lying.items() if identity(place) != was]:
+                elif gone := [root for root, was in roots.items() if identity(root) != was]:
                     raise WorkError(f"{gone[0]} is gone; when it is back, the same command goes on from here")
                 else:
                     refused += 1
@@ -225,18 +234,18 @@ def run_units(
         summary += f" ({refused_before} of these refused; --retry tries them again)"
     print(summary, file=sys.stderr)
     if others:
-        print(f"labelgen: {others} of those done before came from another source, as {printable(example)}; if these "
-              "are other songs of the same name, choose another --out for them", file=sys.stderr)  # fmt: skip
+        print(f"labelgen: {others} of those done before came from another source, such as {printable(example)}; if "
+              "these are other songs of the same name, choose another --out for them", file=sys.stderr)  # fmt: skip
     if total is not None and drawn < total:
         raise WorkError(f"{total - drawn} of {total} songs are gone; when they are back, the same command goes on")
     return refused
 
 
-def _among(done: np.ndarray, unit: str) -> bool:
+def _among(done: npt.NDArray[np.uint64], unit: str) -> bool:
     return among(done, digest(unit))
 
 
-def _from_elsewhere(done: np.ndarray, unit: str, job: object) -> bool:
+def _from_elsewhere(done: npt.NDArray[np.uint64], unit: str, job: object) -> bool:
     """Return whether what was done under the name of `unit` is known to have another source than `job`."""
     source = getattr(job, "source", "")
     return bool(source) and not any(_among(done, of_source(unit, known)) for known in (source, ""))

@@ -38,7 +38,9 @@ def build(architecture: str, **sizes: Any) -> DrumNet:
     """
     if architecture == "ensemble":
         members = sizes.pop("members", ())
-        return Ensemble([build(**{"architecture": "", **sizes, **member}) for member in members])
+        if not all(isinstance(member, dict) for member in members):
+            raise ValueError("members must be a list of sizes by name")
+        return Ensemble([build(member.get("architecture", ""), **{**sizes, **_sizes(member)}) for member in members])
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {architecture!r}; there are {', '.join(ARCHITECTURES)}")
     config, network = ARCHITECTURES[architecture]
@@ -46,6 +48,10 @@ def build(architecture: str, **sizes: Any) -> DrumNet:
         return network(config(**sizes))
     except TypeError as error:
         raise ValueError(f"{architecture}: {error}") from None
+
+
+def _sizes(member: dict[str, Any]) -> dict[str, Any]:
+    return {name: size for name, size in member.items() if name != "architecture"}
 
 
 __all__ = ["ARCHITECTURES", "DrumNet", "build"]

@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from dance.network import Network
+from models.base import DrumNet
 from models.frontend import SCALE_DB
 from models.tcn import TCN, TCNConfig
 
@@ -45,12 +46,12 @@ def restored(path: Path) -> TCN | None:
     return network if np.abs(np.stack(answers, 1) - hear(network, frames)[0]).max() < SAME else None
 
 
-def hear(network: TCN, frames: F32) -> tuple[F32, F32]:
-    """Return what a network says about a whole recording.
+def hear(network: DrumNet, frames: F32) -> tuple[F32, F32]:
+    """Return what a network says about a whole recording, a TCN's timbres included.
 
     Parameters
     ----------
-    network : TCN
+    network : DrumNet
     frames : float32 [time, bands]
         In dB.
 
@@ -59,18 +60,23 @@ def hear(network: TCN, frames: F32) -> tuple[F32, F32]:
     answers : float32 [2, time, labels]
         Onset probabilities and velocities.
     timbres : float32 [time, n]
+        n is 0 where the network tells none.
     """
     answers = np.empty((2, len(frames), network.labels), np.float32)
-    timbres = np.empty((len(frames), network.config.timbre), np.float32)
+    timbres = np.empty((len(frames), network.config.timbre if isinstance(network, TCN) else 0), np.float32)
     state = network.init_state(1)
     with torch.no_grad():
         for start in range(0, len(frames), PIECE):
             piece = slice(start, start + PIECE)
-            features, state = network.features(torch.from_numpy(frames[None, piece]), state)
-            logits, velocity = network.heads(features)
+            part = torch.from_numpy(frames[None, piece])
+            if isinstance(network, TCN):
+                features, state = network.features(part, state)
+                logits, velocity = network.heads(features)
+                if network.heads.timbre is not None:
+                    timbres[piece] = network.heads.timbre(features[0]).numpy()
+            else:
+                logits, velocity, state = network(part, state)
             answers[:, piece] = torch.cat([torch.sigmoid(logits), velocity]).numpy()
-            if network.heads.timbre is not None:
-                timbres[piece] = network.heads.timbre(features[0]).numpy()
     return answers, timbres
 
 

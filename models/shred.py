@@ -26,7 +26,7 @@ class ShredConfig:
     hidden : int
         Length of a shred's description.
     context : int
-        Width of the recurrent layer over neighbouring shreds, each way; 0 for none.
+        Width of the recurrent layer over neighbouring shreds, each way.
     dropout : float
     """
 
@@ -67,9 +67,8 @@ class ShredNet(nn.Module):
             nn.Dropout(config.dropout),
         )
         self.alone = nn.Linear(config.hidden, config.labels)
-        if config.context:
-            self.around = nn.GRU(config.hidden + 2, config.context, batch_first=True, bidirectional=True)
-            self.together = nn.Linear(2 * config.context, config.labels)
+        self.around = nn.GRU(config.hidden + 2, config.context, batch_first=True, bidirectional=True)
+        self.together = nn.Linear(2 * config.context, config.labels)
 
     def forward(self, images: Tensor, gaps: Tensor) -> Tensor:
         """Return logits [batch, shreds, labels].
@@ -82,8 +81,5 @@ class ShredNet(nn.Module):
         """
         batch, shreds = images.shape[:2]
         described = self.describe(self.shape(images.flatten(0, 1))).view(batch, shreds, -1)
-        logits = self.alone(described)
-        if self.config.context:
-            context, _ = self.around(torch.cat([described, gaps], dim=2))
-            logits = logits + self.together(context)
-        return logits
+        context, _ = self.around(torch.cat([described, gaps], dim=2))
+        return self.alone(described) + self.together(context)

@@ -5,9 +5,10 @@ as well as on samples, at a thousandth of the cost. Features are dB, [batch, tim
 
 Contents
 --------
-Augment, remix
+is_number, Augment, NEPER, remix
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from labelgen.chunks import DOUBTED
+
 FLOOR_DB = -100.0
+NEPER = math.log(10) / 10
+"""Natural logarithm of the power ratio of 1 dB."""
 _CUT = 3  # frames of an attack
+_HOP = 0.01  # seconds of a frame, as far as reverberation knows: of another hop, its times scale with it
+
+
+def is_number(value: object) -> bool:
+    """Return whether a setting is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -38,13 +49,14 @@ class Augment:
     dark : float
         Share of crops with a brick-wall low-pass between 4 and 15 kHz, as old records and codecs have.
     level_db : (float, float)
-        Range of the mix's loudest frame, dB full scale.
+        Range of the power that a tenth of the mix's frames exceed, dB full scale.
     noise : float
-        Share of crops with a noise floor, in each band at least 20 dB below the loudest frames.
+        Share of crops with a noise floor, at least 20 dB below that power before a random equaliser curve (`tone_db`
+        of 6) colours it.
     tuning : float
-        Standard deviation of the shift along the bands of drums and of backing: other sizes of the same drums.
+        Standard deviation, in bands, of the shift of drums and of backing: other sizes of the same drums.
     room : float
-        Share of crops whose drums, and share whose mix, ring in a room.
+        Share of crops whose drums ring in a room; of half as many the whole mix does.
     squash : float
         Share of crops whose loud moments push everything down, as bus compressors do.
     thin : float
@@ -85,10 +97,13 @@ class Augment:
         Raises
         ------
         ValueError
-            If `level_db` is no range.
+            If `level_db` is no range, or any other value is no number.
         """
+        for name, value in vars(self).items():
+            if name != "level_db" and not is_number(value):
+                raise ValueError(f"{name} must be a number, not {value!r}")
         level = self.level_db
-        if not isinstance(level, tuple) or len(level) != 2 or not level[0] <= level[1]:
+        if not isinstance(level, tuple) or len(level) != 2 or not all(map(is_number, level)) or level[0] > level[1]:
             raise ValueError(f"level_db must be the least and the greatest level, not {level!r}")
 
 
@@ -107,7 +122,7 @@ def _loudness(power: Tensor) -> Tensor:
 
 
 def _power(db: Tensor) -> Tensor:
-    return torch.exp(db * 0.2302585093)
+    return torch.exp(db * NEPER)
 
 
 def _column(values: np.ndarray) -> Tensor:
@@ -146,7 +161,7 @@ def _ringing(
         return power
     frames, bands = power.shape[1:]
     times = rng.uniform(*seconds, (len(rooms), 1)) * np.linspace(1.2, 0.5, bands)[None]
-    decay = 10 ** (-6 * 0.01 / times)
+    decay = 10 ** (-6 * _HOP / times)
     wet = 10 ** (-rng.uniform(*direct_db, (len(rooms), 1)) / 10) * (1 - decay) / decay  # the tail's frames sum to 1
     keep, share = torch.from_numpy(decay.astype(np.float32)), torch.from_numpy(wet.astype(np.float32))
     dry = power[torch.from_numpy(rooms)]
@@ -216,7 +231,7 @@ def _squashed(power: Tensor, crops: np.ndarray, rng: np.random.Generator) -> Ten
 def _audible(drums: Tensor, backing: Tensor, prominence: Tensor) -> Tensor:
     """Return dB by which hits stand out of drums and backing together [batch, time, labels]; powers are given."""
     bands = (10 * torch.log10((drums + 1e-10) / (backing + 1e-10))).amax(dim=2)
-    soon = torch.nn.functional.max_pool1d(torch.nn.functional.pad(bands, (0, 2), value=-99.0)[:, None], 3, 1)[:, 0]
+    soon = torch.nn.functional.max_pool1d(torch.nn.functional.pad(bands, (0, 2), value=DOUBTED)[:, None], 3, 1)[:, 0]
     return -10 * torch.log10(_power(-prominence) + _power(-soon)[:, :, None])
 
 
@@ -237,7 +252,7 @@ def remix(
     velocity, prominence : Tensor [batch, time, labels]
         As in `training.dataset.FeatureSet`; velocities 0..1.
     louder_db : float or array [batch]
-        What each crop's drums are louder than `Augment.balance_db` says.
+        dB added to `Augment.balance_db` for each crop.
 
     Returns
     -------
@@ -265,7 +280,7 @@ def remix(
     gain = torch.where(loud_b > -80, loud_a - loud_b - _column(balance), torch.zeros(()))
     b = b * _power(gain) * _column(~naked)
     gone = _column(drumless) > 0
-    known = (prominence > -99) | (velocity > 0)
+    known = (prominence > DOUBTED) | (velocity > 0)
     heard = known & ((velocity == 0) | (_audible(a, b, prominence) >= augment.audible_db))
     heard = heard | gone
     a = torch.where(gone, torch.zeros(()), a)

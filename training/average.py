@@ -2,7 +2,7 @@
 
 Runs that began from a common one lie in one basin, and the mean of their weights is often better than each (Wortsman
 et al., "Model soups", ICML 2022) at the cost of one. With --answers the networks stay apart and are asked together
-(`models.ensemble`): better, at the cost of all. What is not said of all is that of the first.
+(`models.ensemble`): better, at the cost of all. All other settings are those of the first.
 """
 
 import argparse
@@ -87,8 +87,8 @@ def parser() -> argparse.ArgumentParser:
         "  python training/average.py checkpoints/a/last.ckpt checkpoints/b/last.ckpt --out mean.ckpt\n"
         "  python training/average.py --answers tcn.ckpt convtcn.ckpt --out both.ckpt\n",
     )
-    result.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT")
-    result.add_argument("--answers", action="store_true", help="average what the networks say, not their weights")
+    result.add_argument("checkpoints", nargs="+", type=Path, metavar="CKPT", help="checkpoints to average")
+    result.add_argument("--answers", action="store_true", help="average the networks' answers, not their weights")
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result
 

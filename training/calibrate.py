@@ -1,13 +1,13 @@
 """Choose a model's thresholds and measure its timing on labelled chunks, and store both in it.
 
-For each label the threshold with the best F (or F-beta) within +-50 ms on the given sets, which should be none that
-the model is judged on; then the median distance from attack to report, so that `Event.time` is the
+For each label it takes the threshold with the best F (or F-beta) within +-50 ms on the given sets, which should not be
+those that the model is judged on; then it measures the median time from attack to report, so that `Event.time` is the
 audible attack. Mixes whose drums lie deeper than --balance dB below the music are left out, and so are hits that
 drown in other drums (`labelgen.prominence`): both would pull thresholds down.
 
-With --votes, --expectation and --evidence, activations are weighed by hits that sounded alike (`dance.votes`), by what
-repeats (`dance.expectation`) and by whether drums were heard at all (`dance.evidence`) from then on, and thresholds are
-chosen for that.
+With --votes, --expectation and --evidence, the model's activations are from then on weighed by hits that sounded alike
+(`dance.votes`), by what repeats (`dance.expectation`) and by whether drums were heard at all (`dance.evidence`);
+thresholds are chosen accordingly.
 """
 
 import argparse
@@ -24,12 +24,10 @@ from tqdm import tqdm
 from dance.commands.arguments import chance, level, natural, positive, within
 from dance.context import weighed
 from dance.features import log_mel
-from dance.network import Network
 from dance.peaks import PeakPicker
 from dance.spec import ModelSpec
-from labelgen.chunks import Chunk, Label, Manifest, layered, read_labels, whole
-from models.restored import hear, restored
-from models.tcn import TCN
+from labelgen.chunks import Chunk, Label, chunks_of, layered, read_labels, whole
+from models.whole_file import WholeFile
 from training.metadata import write_spec
 from training.score import Count, count
 from training.sounds import read_sound
@@ -39,24 +37,10 @@ GRID = np.round(np.arange(0.06, 0.95, 0.02), 2)
 Activations = npt.NDArray[np.float32]
 
 
-def activations(
-    network: Network, spec: ModelSpec, samples: npt.NDArray[np.float32], rate: int, at_once: TCN | None = None
-) -> Activations:
-    """Return onset activations [frames, labels] of a recording, weighed as `spec` says.
-
-    The network hears it in steps, or as a whole where `at_once` is the same network.
-    """
-    frames = log_mel(samples, spec.features, rate)
-    if at_once is not None:
-        answers, timbres = hear(at_once, frames)
-        return weighed(spec, answers[0], timbres)
-    network.reset()
-    onsets = np.empty((len(frames), len(spec.labels)), np.float32)
-    timbres = np.empty((len(frames), network.timbre.shape[1]), np.float32)
-    for onset, timbre, frame in zip(onsets, timbres, frames, strict=True):
-        onset[:] = network.step(frame)[0][0]
-        timbre[:] = network.timbre[0]
-    return weighed(spec, onsets, timbres)
+def activations(model: WholeFile, spec: ModelSpec, samples: npt.NDArray[np.float32], rate: int) -> Activations:
+    """Return onset activations [frames, labels] of a recording, weighed as `spec` says."""
+    answers, timbres = model.hear(log_mel(samples, spec.features, rate))
+    return weighed(spec, answers[0], timbres)
 
 
 def picked(spec: ModelSpec, onsets: Activations) -> list[list[int]]:
@@ -129,10 +113,7 @@ def chosen_chunks(folder: Path, balance: float, limit: int) -> list[Chunk]:
     ValueError
         If the set is empty.
     """
-    chunks = Manifest(folder).chunks()
-    if not chunks:
-        raise ValueError(f"{folder}: no chunks here; make some with labelgen")
-    kept = [c for c in chunks if (c.details.get("balance_db") or 0.0) >= balance]
+    kept = [c for c in chunks_of(folder) if (c.details.get("balance_db") or 0.0) >= balance]
     kept.sort(key=lambda c: c.name)
     if limit and len(kept) > limit:
         kept = [kept[i] for i in np.linspace(0, len(kept) - 1, limit).astype(int)]
@@ -140,15 +121,14 @@ def chosen_chunks(folder: Path, balance: float, limit: int) -> list[Chunk]:
 
 
 def load_tracks(
-    network: Network,
+    model: WholeFile,
     spec: ModelSpec,
     sets: Sequence[Path],
     balance: float,
     limit: int,
-    at_once: TCN | None = None,
     only: Sequence[str] = (),
 ) -> list[tuple[Activations, list[Label], int]]:
-    """Run the network over the mixes of chunk sets, its activations weighed as `spec` says.
+    """Run the model over the mixes of chunk sets, its activations weighed as `spec` says.
 
     Raises
     ------
@@ -162,12 +142,12 @@ def load_tracks(
         for chunk in tqdm(chosen_chunks(folder, balance, limit), desc=folder.name, unit="chunk"):
             if missing := set(only or spec.labels) - set(chunk.details.get("complete", spec.labels)):
                 raise ValueError(
-                    f"{folder}: {chunk.name} does not claim to know every {', '.join(sorted(missing))}; "
+                    f"{folder}: {chunk.name} does not claim that every {', '.join(sorted(missing))} is labelled; "
                     "choose thresholds on other chunks, or of other labels with --only"
                 )
             samples, rate = read_sound(folder / f"{chunk.name}.flac")
             labels = layered(read_labels(folder / f"{chunk.name}.tsv"))
-            tracks.append((activations(network, spec, samples, rate, at_once), labels, rate))
+            tracks.append((activations(model, spec, samples, rate), labels, rate))
     if not tracks:
         raise ValueError("the drums of all chunks lie deeper below the music than --balance allows")
     return tracks
@@ -181,19 +161,24 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  python training/calibrate.py first.onnx data/chunks/test-*",
     )
     add = result.add_argument
-    add("model", type=Path, help="ONNX file of training/export.py; its metadata is rewritten")
+    add("model", type=Path, help="ONNX file written by training/export.py; its metadata is rewritten")
     add("sets", nargs="+", type=Path, help="folders of completely labelled chunks")
     add("--out", type=Path, help="write here instead of in place")
-    add("--only", nargs="+", default=[], metavar="LABEL", help="calibrate only these, keep the others")
+    add("--only", nargs="+", default=[], metavar="LABEL", help="calibrate only these labels, keep the others")
     add("--beta", type=positive(float), default=1.0, help="weight of recall against precision (default: %(default)s)")
     add("--expectation", type=within(float, 0), metavar="LOGITS",
-        help="how much what repeats weighs, 0: nothing (default: as the model has it)")  # fmt: skip
+        help="weight of repetition, 0: none (default: as in the model)")  # fmt: skip
     add("--votes", type=chance, metavar="0..1",
-        help="how much hits that sound alike weigh, 0: nothing (default: as the model has it)")  # fmt: skip
+        help="weight of hits that sound alike, 0: none (default: as in the model)")  # fmt: skip
     add("--evidence", type=within(float, 0), metavar="LOGITS",
-        help="how much hits are doubted until drums are proved, 0: nothing (default: as the model has it)")  # fmt: skip
-    add("--balance", type=level, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
-    add("--limit", type=natural, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
+        help="how much hits are doubted until drums are proved, 0: not at all (default: as in the model)")  # fmt: skip
+    add(
+        "--balance",
+        type=level,
+        default=-3.0,
+        help="leave out mixes whose drums lie lower against the music, in dB (default: %(default)s)",
+    )
+    add("--limit", type=natural, default=60, help="most chunks of a set, 0: all (default: %(default)s)")
     return result
 
 
@@ -201,17 +186,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = parser().parse_args(argv)
     try:
-        network = Network(args.model)
-        given = network.spec
+        heard = WholeFile(args.model)
+        given = heard.spec
         for name in ("expectation", "votes", "evidence"):
             if (value := getattr(args, name)) is not None:
                 given = replace(given, **{name: value})
-        if given.votes and not network.timbre.size:
-            raise ValueError(f"{args.model} tells no timbres to vote by; training/survey.py gives it some")
+        if given.votes and not heard.timbre:
+            raise ValueError(f"{args.model} has no timbres, which --votes needs; training/survey.py adds them")
         if unknown := set(args.only) - set(given.labels):
             raise ValueError(f"the model has no label {', '.join(sorted(unknown))}")
-        at_once = restored(args.model)
-        tracks = load_tracks(network, given, args.sets, args.balance, args.limit, at_once, args.only)
+        tracks = load_tracks(heard, given, args.sets, args.balance, args.limit, args.only)
         spec, chosen = calibrate(given, tracks, args.only, args.beta)
         model = onnx.load(args.model)
         write_spec(model, spec)

@@ -6,16 +6,24 @@ TrainConfig, OF_THE_NETWORK, read_settings
 """
 
 import json
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from dance.labels import LABELS
 from dance.spec import FeatureSpec
-from training.augment import Augment
+from training.augment import Augment, is_number
 from training.dataset import Boldness
 from training.loss import WARMUP
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -38,23 +46,34 @@ class TrainConfig:
         classifiers to maximize F1 measure", 2014), so where little can be heard, in a room, a smaller chance should do;
         there is one threshold, so the network must raise it.
     louder_db : tuple of float
-        What the drums of each training set are louder than `training.augment.Augment.balance_db` says; empty: 0 each.
+        dB added to `training.augment.Augment.balance_db` for each training set; empty: 0 each.
         Songs lose more of their drums to a small speaker than of the rest.
     architecture : str
+        A name in `models.ARCHITECTURES`, or "ensemble".
     sizes : dict
         Fields of the architecture's config that differ from its defaults.
+    features : FeatureSpec
+    labels : tuple of str
     delay : int or tuple of int
         Label delay in frames, for each label if there are several.
     positive : float
         Weight of a hit against silence.
+    positive : float
+        Weight of a hit against silence.
     velocity, order : float
         Weights of the velocities' squared error, and of their disorder inside a crop (`training.loss.disorder`).
+    augment : Augment
+        How crops are mixed and changed.
     steps, epoch_steps, batch, seconds
         Length of the run, of an epoch (one checkpoint each), of a batch (of each process) and of a crop.
     rate : float
         Peak learning rate; warm-up, then a cosine to zero.
+    weight_decay : float
+        Of AdamW.
     average : float
         Decay of the running average of weights (EMA), which is what is validated and kept.
+    seed : int
+        Decides every random choice.
     """
 
     train: tuple[str, ...] = ("data/chunks/midi",)
@@ -87,7 +106,7 @@ class TrainConfig:
         Raises
         ------
         ValueError
-            If a name is unknown.
+            If a name is unknown, or a value is wrong.
         """
         parts = {"features": FeatureSpec, "augment": Augment}
         given = {k: v for k, v in values.items() if k in parts and isinstance(v, dict)}
@@ -104,29 +123,46 @@ class TrainConfig:
         Raises
         ------
         ValueError
-            If a number is none or out of range.
+            If a value is of the wrong kind or out of range.
         """
+
+        def check(name: str, right: Callable[[Any], bool], what: str) -> None:
+            if not right(value := getattr(self, name)):
+                raise ValueError(f"{name} must be {what}, not {value!r}")
+
         for name in ("train", "valid"):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or not all(isinstance(folder, str) for folder in value):
-                raise ValueError(f"{name} must be a list of folders, not {value!r}")
+            check(name, _are_texts, "a list of folders")
+        check("labels", lambda x: bool(x) and _are_texts(x) and len(set(x)) == len(x), "a list of names")
+        check("architecture", lambda x: isinstance(x, str), "a name")
+        check("sizes", lambda x: isinstance(x, dict) and "architecture" not in x, "sizes by name")
+        check("features", lambda x: isinstance(x, FeatureSpec), "settings by name")
+        check("augment", lambda x: isinstance(x, Augment), "settings by name")
         for name in ("seconds", "rate"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"{name} must be a positive number, not {value!r}")
+            check(name, lambda x: is_number(x) and x > 0, "a positive number")
+        for name in ("positive", "velocity", "order", "weight_decay"):
+            check(name, lambda x: is_number(x) and x >= 0, "a number, 0 or more")
+        check("average", lambda x: is_number(x) and 0 <= x <= 1, "a number from 0 to 1")
         for name, least in (("steps", 1), ("epoch_steps", 1), ("batch", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if not _is_whole(value := getattr(self, name)) or value < least:
                 raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
         for name in ("weights", "boldness", "louder_db"):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or len(value) not in (0, len(self.train)):
-                raise ValueError(f"{name} must be one for each of the {len(self.train)} sets of train, not {value!r}")
-        if min(self.delays, default=0) < 0 or len(self.delays) != len(self.labels):
+            each = f"one for each of the {len(self.train)} sets of train"
+            check(name, lambda x: isinstance(x, tuple) and len(x) in (0, len(self.train)), each)
+        for name in ("weights", "louder_db"):
+            check(name, lambda x: all(map(is_number, x)), "numbers")
+        check("boldness", lambda x: all(map(self._is_boldness, x)), "numbers, or one for each label")
+        delays = self.delays if isinstance(self.delay, int | tuple) else ()
+        if len(delays) != len(self.labels) or not all(_is_whole(x) and x >= 0 for x in delays):
             raise ValueError(f"delay must be one number of frames, or one for each of {', '.join(self.labels)}")
         if self.frames <= (unheard := max((WARMUP, *self.delays))):
-            least = (unheard + 1) * self.features.hop_seconds
-            raise ValueError(f"seconds must be {least:g} or more, for a crop to ask for anything, not {self.seconds}")
+            shortest = (unheard + 1) * self.features.hop_seconds
+            raise ValueError(
+                f"seconds must be {shortest:g} or more, or crops hold nothing to learn, not {self.seconds}"
+            )
+
+    def _is_boldness(self, value: Any) -> bool:
+        each = isinstance(value, list | tuple) and len(value) == len(self.labels) and all(map(is_number, value))
+        return is_number(value) or each
 
     @property
     def delays(self) -> tuple[int, ...]:
@@ -158,5 +194,5 @@ def read_settings(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: need settings by name, {{...}}")
+        raise ValueError(f"{path}: must hold settings by name, {{...}}")
     return values

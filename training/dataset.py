@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from dance.features import log_mel
 from dance.spec import FeatureSpec
-from labelgen.chunks import LAYERED, Chunk, Manifest, layered, read_labels, remove_stale, whole
-from training.augment import FLOOR_DB, Augment, remix
+from labelgen.chunks import DOUBTED, LAYERED, Chunk, chunks_of, layered, read_labels, remove_stale, whole
+from training.augment import FLOOR_DB, NEPER, Augment, remix
 from training.sounds import read_sound
 
 Half = npt.NDArray[np.float16]
@@ -78,9 +78,7 @@ def _sent(parts: Mapping[str, Any]) -> FeatureSet:
 
 def load_features(folder: Path, spec: FeatureSpec, labels: Sequence[str]) -> FeatureSet:
     """Load the features of the set in `folder`, computing them if they are missing or stale."""
-    chunks = sorted(Manifest(folder).chunks(), key=lambda chunk: chunk.name)
-    if not chunks:
-        raise ValueError(f"{folder}: no chunks here; make some with labelgen")
+    chunks = sorted(chunks_of(folder), key=lambda chunk: chunk.name)
     parts = [part.name for part in fields(FeatureSet)]
     columns = {"parts": len(PARTS), "velocity": len(labels), "prominence": len(labels)}
     what = [(c.name, c.seconds, c.stems, c.details.get("complete"), _state(folder, c)) for c in chunks]
@@ -118,7 +116,7 @@ def file_states(files: Iterable[Path]) -> list[tuple[int, int]]:
 
 _TYPES = {"drums": np.float16, "backing": np.float16, "velocity": np.uint8, "prominence": np.int8, "parts": np.bool_}
 PARTS = ("drums", "backing", "whole")
-UNKNOWN, _CLEAR = -99, 99
+UNKNOWN, _CLEAR = int(DOUBTED), 99
 
 
 def _frames(folder: Path, name: str, spec: FeatureSpec) -> Half:
@@ -143,7 +141,7 @@ def chunk_features(folder: Path, chunk: Chunk, spec: FeatureSpec, labels: Sequen
         frame = int(label.time / spec.hop_seconds)
         if label.label in labels and 0 <= frame < count:
             at = (frame, labels.index(label.label))
-            level = int(np.clip(round(np.clip(label.prominence, UNKNOWN, _CLEAR)), UNKNOWN, _CLEAR))
+            level = round(float(np.clip(label.prominence, UNKNOWN, _CLEAR)))
             prominence[at] = max(prominence[at], level) if velocity[at] else level
             velocity[at] = max(velocity[at], round(max(label.velocity, 1 / 255) * 255))
     silence = np.full((count, spec.bands), 10 * np.log10(spec.floor), np.float16)
@@ -170,11 +168,11 @@ def _over(first: npt.NDArray[np.float32], second: Half, level: float) -> npt.NDA
     return np.logaddexp(first * _NEPER, (second + np.float32(gain)) * _NEPER) / _NEPER
 
 
-_SILENT, _NEPER = -80.0, np.float32(np.log(10) / 10)
+_SILENT, _NEPER = -80.0, np.float32(NEPER)
 
 
 class Places:
-    """Where flags are set, as `numpy.flatnonzero` tells it, in memory that grows with the runs and not with the places.
+    """`numpy.flatnonzero(flags)`, stored as runs.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ from dance import DanceError, Detector, Engine, Event, SourceError
 from dance.commands.arguments import chance, positive
 from dance.labels import LABELS, OTHER
 from dance.sources import SoundFile
-from labelgen.chunks import Label, layered, read_labels
+from labelgen.chunks import NAMES, Label, layered, read_labels
 from labelgen.files import RECORDINGS
 from labelgen.label_files import is_number, meanings, read_lines
 from training.score import REPORTED, WINDOW, Count, count
@@ -67,12 +67,11 @@ def read_truth(path: Path) -> list[Label]:
             if not name:
                 raise ValueError(f"{path}, line {number}: no class beside the time")
             labels += [Label(time, label or name, 1.0) for label in meanings(name, {})]
-    known = (*LABELS, OTHER)
-    if foreign := sorted({x.label for x in labels}.difference(known)):
-        if not any(x.label in known for x in labels):
-            raise ValueError(f"{path}: none of its classes ({', '.join(foreign[:5])}) is of {', '.join(known)}")
+    if foreign := sorted({x.label for x in labels}.difference(NAMES)):
+        if not any(x.label in NAMES for x in labels):
+            raise ValueError(f"{path}: none of its classes ({', '.join(foreign[:5])}) is of {', '.join(NAMES)}")
         print(f"{path}: counted as other percussion: {', '.join(foreign)}", file=sys.stderr)
-        labels = [x if x.label in known else x._replace(label=OTHER) for x in labels]
+        labels = [x if x.label in NAMES else x._replace(label=OTHER) for x in labels]
     return layered(labels) if path.suffix == ".tsv" else labels
 
 
@@ -95,7 +94,7 @@ def find(audio: Path, labels: Path) -> list[tuple[Path, Path]]:
         if found:
             pairs.append((path, found[0]))
         else:
-            print(f"left out, without a .tsv or .txt of labels: {path}", file=sys.stderr)
+            print(f"left out, no labels (.tsv or .txt): {path}", file=sys.stderr)
     if not pairs:
         raise ValueError(f"no recording in {audio} has a label file in {labels}")
     return pairs
@@ -187,10 +186,10 @@ def parser() -> argparse.ArgumentParser:
     add("--model", type=Path, help="ONNX file (default: the released model)")
     add("--audio", type=Path, required=True, help="folder of recordings")
     add("--labels", type=Path, help="folder of label files (default: that of the recordings)")
-    add("--only", nargs="+", choices=LABELS, help="score only these (where the others are not labelled)")
+    add("--only", nargs="+", choices=LABELS, help="score only these labels, if the others are not labelled")
     add("--sensitivity", type=chance, default=0.5, help="0..1 (default: %(default)s)")
     add("--sample-rate", type=positive(int), default=44100, help="the detector's rate (default: %(default)s)")
-    add("--json", type=Path, help="write all figures here too")
+    add("--json", type=Path, help="also write all figures to this file")
     return result
 
 

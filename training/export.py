@@ -1,7 +1,7 @@
 """Export a checkpoint as a streaming ONNX model that describes itself.
 
 The graph is one step: a frame and states in, onset probabilities, velocities and the next states out.
-Its metadata holds the ModelSpec. Parity with torch over a long stream is asserted, not hoped for.
+Its metadata holds the ModelSpec. Parity with torch over a long stream is asserted.
 Thresholds start at a guess; ``training/calibrate.py`` chooses them.
 
 A TCN that was exported before can be exported again with another depth (`models.frontend`), which needs no training.
@@ -34,6 +34,7 @@ from models.tcn import TCN
 from training.checkpoints import write_checkpoint
 from training.config import TrainConfig
 from training.metadata import write_metadata, write_spec
+from training.score import REPORTED
 from training.task import checkpoint, load_task
 
 PARITY_STEPS = 1500
@@ -48,7 +49,7 @@ def default_spec(config: TrainConfig, name: str) -> ModelSpec:
     return ModelSpec(
         name=name,
         labels=config.labels,
-        enabled=tuple(x for x in config.labels if x in ("kick", "snare", "hihat")),
+        enabled=tuple(x for x in config.labels if x in REPORTED),
         features=config.features,
         sample_rates=(44100, 48000),
         thresholds=(0.4,) * count,
@@ -159,13 +160,13 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("checkpoint", type=Path, help="written by training/train.py, or with --depth-db a TCN's model file")
     add("--out", type=Path, default=Path("dance.onnx"), help="the model file (default: %(default)s)")
-    add("--weights", type=Path, help="also write weights and configuration alone, a checkpoint to begin others from")
-    add("--name", help="name of the model (default: the run's folder, that of --out, or the name that it has)")
+    add("--weights", type=Path, help="also write a checkpoint of weights and configuration alone, for train.py --init")
+    add("--name", help="name of the model (default: that of the run's folder, of --out, or of the model file)")
     add(
         "--depth-db",
-        type=within(float, 0, of="dB"),
+        type=within(float, 0, unit="dB"),
         metavar="DB",
-        help="let the network of a model file hear this deep, 0 for all",
+        help="noise floor: dB below the recent peak that still counts; 0: no floor",
     )
     return result
 
@@ -178,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     again = args.checkpoint.suffix == ".onnx"
     if (args.depth_db is not None) != again or (again and args.weights):
-        print("export: --depth-db goes with a model file, --weights with a checkpoint", file=sys.stderr)
+        print("export: --depth-db is for model files, --weights for checkpoints", file=sys.stderr)
         return 2
     try:
         if again:

@@ -30,7 +30,7 @@ from dance.detector import RELEASED
 from dance.labels import LABELS
 from dance.network import Network
 from dance.spec import ModelSpec
-from labelgen.chunks import Chunk, Manifest
+from labelgen.chunks import Chunk, chunks_of
 from models import DrumNet
 from training.calibrate import picked
 from training.export import PARITY, export, parity
@@ -111,24 +111,21 @@ def read_album(folders: Sequence[Path], spec: ModelSpec, only: Sequence[str]) ->
     """
     clips = []
     for folder in folders:
-        clips += [read_clip(folder, chunk, spec, only) for chunk in chunks_of(folder)]
+        clips += [read_clip(folder, chunk, spec, only) for chunk in by_name(folder)]
     wanted = [label for label in spec.enabled if not only or label in only]
     if not any(hit.label in wanted for clip in clips for hit in clip.labels):
         raise ValueError(f"no {', '.join(wanted)} is labelled in {', '.join(map(str, folders))}; nothing to learn from")
     return clips
 
 
-def chunks_of(folder: Path) -> list[Chunk]:
+def by_name(folder: Path) -> list[Chunk]:
     """Return the chunks of a set by name; raise ValueError if there are none."""
-    chunks = sorted(Manifest(folder).chunks(), key=lambda chunk: chunk.name)
-    if not chunks:
-        raise ValueError(f"{folder}: no chunks here; make some with labelgen/manual.py")
-    return chunks
+    return sorted(chunks_of(folder, "make some with labelgen/manual.py"), key=lambda chunk: chunk.name)
 
 
 def draw(folder: Path, sets: int, seed: int) -> tuple[list[Chunk], list[Chunk]]:
     """Draw chunks of one of `sets` sets: to rehearse, and, of a quarter of the songs, to measure on."""
-    chunks = chunks_of(folder)
+    chunks = by_name(folder)
     songs = sorted({chunk.song for chunk in chunks})
     rng = np.random.default_rng(seed)
     held = {songs[i] for i in rng.permutation(len(songs))[: len(songs) // 4]}
@@ -180,20 +177,20 @@ def parser() -> argparse.ArgumentParser:
     add("chunks", nargs="+", type=Path, metavar="CHUNKS", help="sets of chunks of the album")
     add("--out", type=Path, required=True, metavar="ONNX", help="the model file to write")
     add("--init", type=Path, default=WEIGHTS, metavar="CKPT",
-        help="the weights to begin with (default: those of the released model)")  # fmt: skip
+        help="weights to begin with (default: those of the released model)")  # fmt: skip
     add("--model", type=Path, default=RELEASED, metavar="ONNX",
         help="their export, for its thresholds (default: the released model)")  # fmt: skip
     add("--rehearse", nargs="+", type=Path, default=[], metavar="DIR",
-        help="sets of chunks of other music, to be heard as before; a part is measured on")  # fmt: skip
+        help="sets of chunks of other music, to be heard as before; a part shows what was forgotten")  # fmt: skip
     add("--only", nargs="+", choices=LABELS, default=[], metavar="LABEL",
-        help="the album's files hold these labels and say nothing about others (default: all)")  # fmt: skip
-    add("--share", type=share, default=SHARE, metavar="0..1", help="how far to go from the released weights to the "
-        "tuned ones (default: %(default)s)")  # fmt: skip
+        help="the album is labelled for these only (default: for all)")  # fmt: skip
+    add("--share", type=share, default=SHARE, metavar="0..1", help="how far to go from the released weights towards "
+        "the tuned ones (default: %(default)s)")  # fmt: skip
     add("--steps", type=positive(int), default=Tuning.steps,
-        help="of each of three trainings (default: %(default)s)")  # fmt: skip
+        help="steps of each of the three trainings (default: %(default)s)")  # fmt: skip
     add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
     add("--threads", type=positive(int), default=len(os.sched_getaffinity(0)),
-        help="of the CPU (default: %(default)s)")  # fmt: skip
+        help="CPU threads (default: %(default)s)")  # fmt: skip
     return result
 
 

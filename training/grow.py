@@ -58,7 +58,7 @@ def grow(
     """
     task = load_task(checkpoint)
     if not isinstance(task.network, TCN):
-        raise ValueError(f"{checkpoint}: not a TCN; others cannot be enlarged")
+        raise ValueError(f"{checkpoint}: not a TCN; only TCNs can be enlarged")
     own = task.network.config
     if channels is not None and channels < own.channels:
         raise ValueError(f"{checkpoint}: has {own.channels} channels already; {channels} would be fewer")
@@ -89,11 +89,16 @@ def parser() -> argparse.ArgumentParser:
         "  python training/grow.py checkpoints/released/dance.ckpt --dilations 5 5 10 --delay 12 --out late.ckpt\n"
         "  python training/train.py --train data/chunks/mine --init late.ckpt --name late\n",
     )
-    result.add_argument("checkpoint", type=Path, metavar="CKPT", help="a TCN of training/train.py")
-    result.add_argument("--dilations", type=positive(int), nargs="+", default=[], help="one new block each")
+    result.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="CKPT",
+        help="checkpoint of a TCN, written by training/train.py",
+    )
+    result.add_argument("--dilations", type=positive(int), nargs="+", default=[], help="dilations of new blocks")
     result.add_argument("--channels", type=positive(int), help="width of the residual stream (default: as before)")
     result.add_argument("--delay", type=natural, nargs="+", metavar="FRAMES",
-                        help="label delay from now on: one, or one for each label (default: as before)")  # fmt: skip
+                        help="new label delay: one for all labels, or one for each (default: as before)")  # fmt: skip
     result.add_argument("--out", type=Path, required=True, help="the checkpoint to write")
     return result
 

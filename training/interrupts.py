@@ -25,7 +25,7 @@ class Interrupts(pl.Callback):
 
     @contextmanager
     def heard(self, deaf: bool = False) -> Iterator[None]:
-        """Hear Ctrl-C meanwhile, or nothing of it where `deaf`."""
+        """Handle Ctrl-C inside the block; ignore it if `deaf`."""
         before = signal.getsignal(signal.SIGINT)
         if before is signal.SIG_IGN:  # so the shell began it, in the background
             yield

@@ -5,7 +5,7 @@ the network is trained for. Its neighbours count half, since the evidence rarely
 
 Contents
 --------
-delayed, targets, asked, disorder, WARMUP, DrumLoss
+SHOULDER, delayed, targets, asked, disorder, WARMUP, DrumLoss
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+SHOULDER = 0.5
+"""Onset target of the frames before and after a hit's."""
 
 
 def delayed(values: Tensor, delay: int | Sequence[int]) -> Tensor:
@@ -24,7 +27,7 @@ def delayed(values: Tensor, delay: int | Sequence[int]) -> Tensor:
     return F.pad(values, (0, 0, delay, 0))[:, : values.shape[1]]
 
 
-def targets(velocity: Tensor, delay: int | Sequence[int], shoulder: float = 0.5) -> tuple[Tensor, Tensor]:
+def targets(velocity: Tensor, delay: int | Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return onset and velocity targets [batch, time, labels].
 
     Parameters
@@ -33,15 +36,13 @@ def targets(velocity: Tensor, delay: int | Sequence[int], shoulder: float = 0.5)
         Velocity in the frame in which a drum is hit, else 0.
     delay : int or sequence of int
         Frames between hit and report, for each label if there are several.
-    shoulder : float
-        Onset target of the frames before and after.
     """
     late = delayed(velocity, delay)
     onset = (late > 0).to(late.dtype)
     before = F.pad(onset[:, 1:], (0, 0, 0, 1))
     after = F.pad(onset[:, :-1], (0, 0, 1, 0))
     held = torch.maximum(F.pad(late[:, 1:], (0, 0, 0, 1)), F.pad(late[:, :-1], (0, 0, 1, 0)))
-    return torch.maximum(onset, shoulder * torch.maximum(before, after)), torch.maximum(late, held)
+    return torch.maximum(onset, SHOULDER * torch.maximum(before, after)), torch.maximum(late, held)
 
 
 def asked(velocity: Tensor, heard: Tensor, delay: int | Sequence[int]) -> Tensor:
@@ -121,7 +122,7 @@ class DrumLoss(nn.Module):
         logits: Tensor,
         hardness: Tensor,
         velocity: Tensor,
-        heard: Tensor | None = None,
+        heard: Tensor,
         boldness: Tensor | float = 1.0,
     ) -> dict[str, Tensor]:
         """Return ``loss``, ``onset`` and ``velocity``, and ``order`` where it counts; scalars.
@@ -129,7 +130,7 @@ class DrumLoss(nn.Module):
         Parameters
         ----------
         logits, hardness, velocity : Tensor [batch, time, labels]
-        heard : Tensor [batch, time, labels], optional
+        heard : Tensor [batch, time, labels]
             0 for hits that nobody can hear, and where a label is not known: there nothing is asked of the network.
         boldness : Tensor [batch, 1, labels] or float
             How many times `positive` a hit weighs in each crop.
@@ -139,13 +140,9 @@ class DrumLoss(nn.Module):
         bce = F.binary_cross_entropy_with_logits(
             logits[:, cut], onset[:, cut], pos_weight=self.positive.to(logits) * boldness, reduction="none"
         )
-        near = (onset > 0)[:, cut]
-        if heard is None:
-            bce = bce.mean()
-        else:
-            counts = asked(velocity, heard, self.delay)[:, cut]
-            bce = (bce * counts).sum() / counts.sum().clamp(min=1)
-            near = near & (counts > 0)
+        counts = asked(velocity, heard, self.delay)[:, cut]
+        bce = (bce * counts).sum() / counts.sum().clamp(min=1)
+        near = (onset > 0)[:, cut] & (counts > 0)
         error = ((hardness - struck)[:, cut].square() * near).sum() / near.sum().clamp(min=1)
         parts = {"loss": bce + self.velocity * error, "onset": bce, "velocity": error}
         if self.order:

@@ -1,28 +1,27 @@
 """List what a run learned from, with licences, as Markdown for its model card.
 
 Reads the chunk sets that the run's configuration names, and the material manifests for the licence of
-each source. What no manifest names is listed as unknown, so that nothing goes unsaid. Of a remix the source is that of
-the drums, beside the terms of both: what the backing was, its set says by the name of the song alone.
+each source. A source that no manifest names is listed as unknown. A remix is listed under the source of its drums, with
+the terms of both parts; of the backing, the set keeps only the name of the song.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from labelgen.chunks import Chunk, Manifest
+from labelgen.chunks import Chunk, chunks_of
+from labelgen.material import read_rows
 
 
 def licences(manifests: Iterable[Path]) -> dict[str, str]:
     """Return the licence of each source that the manifests name."""
     result: dict[str, set[str]] = defaultdict(set)
     for path in manifests:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                result[row["source"]].add(row["licence"])
+        for _, row in read_rows(path, ("source", "licence")):
+            result[row["source"]].add(row["licence"])
     return {source: ", ".join(sorted(names)) for source, names in result.items()}
 
 
@@ -82,11 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         configs = [json.loads((run / "config.json").read_text(encoding="utf-8")) for run in args.runs]
         folders = dict.fromkeys(folder for config in configs for folder in config["train"])
-        chunks = []
-        for folder in folders:
-            if not (there := Manifest(Path(folder)).chunks()):
-                raise ValueError(f"{folder}: no chunks here; run this where the sets of the run still are")
-            chunks += there
+        advice = "run this where the sets of the run still are"
+        chunks = [chunk for folder in folders for chunk in chunks_of(Path(folder), advice)]
         print(tables(chunks, licences(args.manifests)))
     except (OSError, ValueError, KeyError) as error:
         print(f"provenance: {error}", file=sys.stderr)

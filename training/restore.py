@@ -49,7 +49,7 @@ def restore(model: Path, config: TrainConfig) -> dict[str, Any]:
     """
     network = restored(model)
     if network is None:
-        raise ValueError(f"{model}: not a TCN; others cannot be restored")
+        raise ValueError(f"{model}: not a TCN; only TCNs can be restored")
     spec = Network(model).spec
     for name, theirs, asked in (
         ("architecture", "tcn", config.architecture),
@@ -110,9 +110,14 @@ def parser() -> argparse.ArgumentParser:
         "--out late.ckpt\n"
         "  python training/train.py --config checkpoints/released/late.json --init late.ckpt --name late\n",
     )
-    result.add_argument("model", type=Path, metavar="MODEL.onnx", help="a TCN of training/export.py")
+    result.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL.onnx",
+        help="model file of a TCN, written by training/export.py",
+    )
     result.add_argument("--config", type=Path, metavar="JSON", required=True,
-                        help="settings of the training to come, as for training/train.py; all but sizes")  # fmt: skip
+                        help="settings for the training to come, as for training/train.py, without sizes")  # fmt: skip
     result.add_argument("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
     return result
 

@@ -1,4 +1,4 @@
-"""How fast is learned at each step: faster for a tenth of a training, then ever slower.
+"""Learning-rate schedule: warm-up for a tenth of the steps, then cosine decay.
 
 Contents
 --------

@@ -1,6 +1,6 @@
 """Counting right and wrong events the way the field does.
 
-One-to-one maximum matching inside a label within a window (mir_eval), counts summed over tracks
+One-to-one maximum matching inside a label within a window (`dance.score.match`), counts summed over tracks
 (micro average). Times in seconds.
 
 Contents
@@ -11,13 +11,14 @@ Count, match, count, REPORTED, WINDOW, AUDIBLE_DB
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import mir_eval
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dance.score import TOLERANCE
+from dance.score import match as as_events
 from labelgen.chunks import Label
 
-WINDOW = 0.05
+WINDOW = TOLERANCE
 """Seconds by which a report may be wrong, unless said otherwise."""
 AUDIBLE_DB = 0.0
 """Prominence of a hit (`labelgen.chunks.Label`) below which nobody need hear it."""
@@ -58,9 +59,9 @@ class Count:
 
 
 def match(reference: ArrayLike, estimated: ArrayLike, window: float) -> tuple[Count, list[tuple[int, int]]]:
-    """Match times within `window`; return counts and pairs of indices (reference, estimated)."""
-    a, b = np.asarray(reference, float), np.asarray(estimated, float)
-    pairs = mir_eval.util.match_events(a, b, window) if a.size and b.size else []
+    """Match ascending times within `window`; return counts and pairs of indices (reference, estimated)."""
+    a, b = (np.asarray(times, float).tolist() for times in (reference, estimated))
+    pairs = as_events(a, b, window)
     return Count(len(pairs), len(b) - len(pairs), len(a) - len(pairs)), pairs
 
 
@@ -72,7 +73,7 @@ def count(hits: Iterable[Label], times: ArrayLike, window: float = WINDOW) -> tu
     hits : iterable of Label
         All that the drum plays.
     times : array [n]
-        Of the reports.
+        Of the reports, ascending.
     window : float
         Seconds.
 
@@ -84,7 +85,7 @@ def count(hits: Iterable[Label], times: ArrayLike, window: float = WINDOW) -> tu
     """
     truth: list[float] = []
     drowned: list[float] = []
-    for hit in hits:
+    for hit in sorted(hits):
         (truth if hit.prominence >= AUDIBLE_DB else drowned).append(hit.time)
     counted, pairs = match(truth, times, window)
     excused, _ = match(drowned, np.delete(np.asarray(times, float), [e for _, e in pairs]), window)

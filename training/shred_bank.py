@@ -24,8 +24,9 @@ from labelgen.chunks import whole
 from labelgen.kits import LEVEL_DB, one_shot, voice_of
 from labelgen.material import Item
 from labelgen.percussion import make_percussion
-from labelgen.shreds import RATE, ShredSpec, as_images, find_shreds, gap_features
-from training.shred_data import ABSENT, LAYERS, MAKERS
+from labelgen.recordings import RATE
+from labelgen.shreds import ShredSpec, as_images, find_shreds, gap_features
+from training.shred_data import LAYERS, MAKERS, layer_shares
 
 F32 = npt.NDArray[np.float32]
 
@@ -168,10 +169,7 @@ class HitBank:
         alone = rng.random() < ALONE
         layers = [layer for layer in LAYERS if len(layer[1]) == 1 or (not alone and rng.random() < 0.5)]
         layers = [(share, notes) for share, notes in layers if {voice_of(note) for note in notes} <= voices]
-        shares = np.array([share for share, _ in layers]) * rng.gamma(1.5, 1, len(layers))
-        absent = {label for label in LABELS if rng.random() < ABSENT.get(label, 0.2)}
-        shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in layers]
-        drawn = rng.choice(len(layers), count, p=shares / shares.sum())
+        drawn = rng.choice(len(layers), count, p=layer_shares(layers, rng))
         choked, false = (True, 0.0) if alone else (rng.random() < 0.4, rng.uniform(0, 0.3))
         level = {voice: db + rng.normal(0, 4) for voice, db in LEVEL_DB.items()}
         kit: dict[int, list[F32]] = {}

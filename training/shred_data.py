@@ -11,8 +11,9 @@ onset stops it, and a *replay* plays the labels of a performance with another ki
 
 Contents
 --------
-LAYERS, ABSENT, MAKERS, Track, ShredSet, pack, gaps_between, backings, vary, sympathy, passage, faded, audible,
-drums_of, performance, replay, whole_kits, roll_call, read_audio, degrade, leak, spoil, targets, groups, cut, join
+LAYERS, ABSENT, MAKERS, Track, ShredSet, pack, gaps_between, backings, vary, sympathy, layer_shares, passage, faded,
+audible, drums_of, performance, replay, whole_kits, roll_call, read_audio, degrade, leak, spoil, targets, groups, cut,
+join
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,8 @@ from labelgen.drum_machine import make_machine
 from labelgen.effects import drum_bus, rms_db
 from labelgen.kits import LEVEL_DB, Hit, Kit, KitLibrary, one_shot, voice_of
 from labelgen.material import Item
-from labelgen.shreds import RATE, ShredSpec, as_images, find_shreds, gap_features
+from labelgen.recordings import RATE
+from labelgen.shreds import ShredSpec, as_images, find_shreds, gap_features
 
 F32 = npt.NDArray[np.float32]
 EARLY, LATE = 0.025, 0.040
@@ -227,6 +229,15 @@ def _at_level(sound: npt.NDArray[np.float64], beside: F32, level_db: float) -> F
     return (sound * (10 ** (level_db / 20) * np.abs(beside).max(initial=0) / peak)).astype(np.float32)
 
 
+def layer_shares(layers: Sequence[tuple[float, tuple[int, ...]]], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return how often a track plays each of `layers`, in its own way; the shares sum to 1."""
+    shares = np.array([share for share, _ in layers]) * rng.gamma(1.5, 1, len(layers))
+    # no track uses everything, and a track without hats must not grow them
+    absent = {label for label in LABELS if rng.random() < ABSENT.get(label, 0.2)}
+    shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in layers]
+    return np.asarray(shares / shares.sum())
+
+
 def passage(
     library: KitLibrary,
     gaps: npt.NDArray[np.float64],
@@ -254,10 +265,7 @@ def passage(
         Bend the kit by `vary` and let it answer by `sympathy`; sometimes use sounds made by rule.
     """
     layers = [(share, notes) for share, notes in LAYERS if len(notes) == 1 or not singles]
-    shares = np.array([share for share, _ in layers]) * rng.gamma(1.5, 1, len(layers))
-    # no track uses everything, and a track without hats must not grow them
-    absent = {label for label in LABELS if rng.random() < ABSENT.get(label, 0.2)}
-    shares *= [1 - 0.98 * any(GENERAL_MIDI.get(n) in absent for n in notes) for _, notes in layers]
+    shares = layer_shares(layers, rng)
     notes = sorted({note for _, notes in layers for note in notes})
     if varied:
         maker = MAKERS[int(rng.integers(len(MAKERS)))] if rng.random() < MADE else None
@@ -268,7 +276,7 @@ def passage(
     start = int(rng.integers(max(1, len(gaps) - hits)))
     times = 0.2 + np.cumsum(np.resize(gaps[start : start + hits], hits))
     played: list[list[Hit]] = []
-    for time, layer in zip(times, rng.choice(len(layers), hits, p=shares / shares.sum()), strict=True):
+    for time, layer in zip(times, rng.choice(len(layers), hits, p=shares), strict=True):
         loud = float(np.clip(rng.beta(3, 1.5), 0.1, 1))
         played.append([])
         for number, note in enumerate(layers[layer][1]):

@@ -24,7 +24,8 @@ import numpy.typing as npt
 from labelgen.chunks import read_labels
 from labelgen.kits import KitLibrary
 from labelgen.material import Item
-from labelgen.shreds import RATE, Shreds, ShredSpec, find_shreds
+from labelgen.recordings import RATE
+from labelgen.shreds import Shreds, ShredSpec, find_shreds
 from training.score import Count
 from training.shred_data import Track, passage, replay, roll_call, spoil, targets
 

@@ -31,7 +31,7 @@ def read_networks(path: Path, config: ShredConfig) -> list[ShredNet]:
     path : Path
         Written by ``training/train_shreds.py``.
     config : ShredConfig
-        Of each network; with context.
+        Of each network.
 
     Raises
     ------

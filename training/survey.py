@@ -83,7 +83,7 @@ def survey(task: DrumTask, recordings: Sequence[F32], size: int) -> DrumTask:
         If it is no TCN, or too little is heard in the recordings.
     """
     if not isinstance(task.network, TCN):
-        raise ValueError("the checkpoint holds no TCN; others are not surveyed")
+        raise ValueError("the checkpoint holds no TCN; only TCNs can be surveyed")
     size = min(size, task.network.config.channels)
     sizes = {**task.config.sizes, "usual_db": usual_spectrum(recordings), "timbre": size}
     surveyed = DrumTask(asdict(replace(task.config, sizes=sizes)))
@@ -112,8 +112,13 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
     add("--timbre", type=positive(int), default=48, metavar="N",
         help="dimensions of a timbre, at most the network's channels (default: %(default)s)")  # fmt: skip
-    add("--balance", type=level, default=-3.0, help="least drums-to-music in dB (default: %(default)s)")
-    add("--limit", type=natural, default=60, help="most chunks of a set, 0 for all (default: %(default)s)")
+    add(
+        "--balance",
+        type=level,
+        default=-3.0,
+        help="leave out mixes whose drums lie lower against the music, in dB (default: %(default)s)",
+    )
+    add("--limit", type=natural, default=60, help="most chunks of a set, 0: all (default: %(default)s)")
     return result
 
 

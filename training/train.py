@@ -46,20 +46,20 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--name", default="run", help="the run's folder below --out (default: %(default)s)")
     add("--out", type=Path, default=Path("checkpoints"), help="where runs are kept (default: %(default)s)")
-    add("--config", type=Path, metavar="JSON", help="settings by name; see training/config.py")
-    add("--init", type=Path, metavar="CKPT", help="begin with the weights of this checkpoint, and with its network, "
-        "labels and delays unless told otherwise")  # fmt: skip
+    add("--config", type=Path, metavar="JSON", help="file of settings, named as in training/config.py")
+    add("--init", type=Path, metavar="CKPT", help="begin with the weights of this checkpoint; its network, labels "
+        "and delays are kept unless set otherwise")  # fmt: skip
     add("--train", nargs="+", metavar="DIR", help="chunk sets to learn from")
     add("--valid", nargs="+", metavar="DIR", help="chunk sets to validate on, of other kits and songs")
-    add("--architecture", choices=sorted(ARCHITECTURES))
-    add("--steps", type=positive(int), help="batches in all")
-    add("--batch", type=positive(int), help="crops in a batch of each process")
-    add("--delay", type=natural, nargs="+", help="label delay in frames: one, or one for each label")
+    add("--architecture", choices=sorted(ARCHITECTURES), help="kind of network (default: tcn)")
+    add("--steps", type=positive(int), help="number of batches")
+    add("--batch", type=positive(int), help="crops per batch and process")
+    add("--delay", type=natural, nargs="+", help="label delay in frames: one for all labels, or one for each")
     add("--rate", type=positive(float), help="peak learning rate")
-    add("--seed", type=natural)
+    add("--seed", type=natural, help="decides every random choice (default: 0)")
     add("--threads", type=count, default=1, help="CPU threads (default: %(default)s)")
-    add("--workers", type=natural, default=1, help="processes that draw batches, beside each that trains; 0: the "
-        "latter do it themselves (default: %(default)s)")  # fmt: skip
+    add("--workers", type=natural, default=1, help="data-loading processes per training process; 0: load in the "
+        "training process (default: %(default)s)")  # fmt: skip
     add("--precision", help="of Lightning's Trainer (default: bf16-mixed on machines that compute so, else 32-true)")
     add("--accelerator", default="auto", help="of Lightning's Trainer (default: %(default)s)")
     add("--devices", type=count, default=1, help="GPUs, or processes on a CPU, on each machine (default: %(default)s)")
@@ -87,7 +87,7 @@ def settings(args: argparse.Namespace, given: TrainConfig | None = None) -> Trai
 def trainer_for(
     config: TrainConfig,
     folder: Path,
-    precision: Any,
+    digits: str,
     accelerator: str,
     plain: bool,
     steps: int,
@@ -111,7 +111,7 @@ def trainer_for(
     bar = [] if plain else [RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(10)]
     return pl.Trainer(
         max_steps=steps,
-        precision=precision,
+        precision=digits,  # type: ignore[arg-type]
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         left = newest(folder)
         last = left[0] if left else folder / "last.ckpt"
         if left and finished(config, *left):
-            print(f"{last}: trained for all of its {config.steps} steps already")
+            print(f"{last}: has already been trained for all of its {config.steps} steps")
             return 0
         task = DrumTask(asdict(config))
         if given:
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"not used, shorter than a crop of {config.seconds:g} s: {short}", file=sys.stderr)
             if left and last.name != "last.ckpt":
                 print(f"{folder / 'last.ckpt'} is missing or damaged: going on from {last}", file=sys.stderr)
-    except (OSError, ValueError, TypeError, RuntimeError, MisconfigurationException) as error:  # TypeError: a setting
+    except (OSError, ValueError, RuntimeError, MisconfigurationException) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

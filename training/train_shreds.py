@@ -30,15 +30,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dance.commands.arguments import natural, positive
-from labelgen.chunks import Chunk, Manifest, remove_stale, whole
+from labelgen.chunks import Chunk, Manifest, chunks_of, remove_stale, whole
 from labelgen.kits import KitLibrary
 from labelgen.material import Item, read_manifest
-from labelgen.shreds import RATE, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features, released
+from labelgen.recordings import RATE
+from labelgen.shreds import RELEASED, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features
 from models.shred import ShredConfig, ShredNet
 from training.dataset import file_states
 from training.precision import native_bfloat16
 from training.provenance import licences, sounds_of, tables
-from training.score import Count, match
+from training.score import WINDOW, Count, match
 from training.shred_bank import HitBank, make_bank
 from training.shred_data import (
     ShredSet,
@@ -102,9 +103,9 @@ def find_material(
     shots = [item for path in manifests for item in read_manifest(path, split or None)]
     chunks = []
     for folder in sets:
-        there = [chunk for chunk in Manifest(folder).chunks() if not sounds_of(chunk) & set(without)]
+        there = [chunk for chunk in chunks_of(folder) if not sounds_of(chunk) & set(without)]
         if not there:
-            raise ValueError(f"{folder}: no chunks here; make some with labelgen")
+            raise ValueError(f"{folder}: all chunks sound with what --without leaves out")
         chunks += [(folder, there[i]) for i in rng.permutation(len(there))[:limit]]
     return Material(
         tuple(item for item in shots if not item.cls.startswith("midi")),
@@ -173,7 +174,7 @@ class Workshop:
 
 
 def spread(function: Callable[[Task], Made], jobs: Sequence[Task], workers: int, title: str) -> list[Made]:
-    """Return what `function` makes of `jobs`, made by so many processes; the number of them changes nothing."""
+    """Return what `function` makes of `jobs`, using `workers` processes; the result does not depend on their number."""
     if workers == 1:
         return list(map(function, tqdm(jobs, title, unit="track")))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -361,7 +362,7 @@ def label_counts(folder: Path, chunk: Chunk, classifier: ShredClassifier) -> lis
     counts = []
     for column, label in enumerate(classifier.spec.labels):
         true = sorted(x.time for x in track.labels if x.label == label)
-        counts.append(match(true, shreds.times[given[:, column]], 0.05)[0])
+        counts.append(match(true, shreds.times[given[:, column]], WINDOW)[0])
     return counts
 
 
@@ -480,40 +481,48 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--split",
         default="train",
-        help="of the one-shots to learn from; the exam takes those of the split test (default: %(default)s)",
+        help="learn from the one-shots of this split, '' for all; the exam takes those of the split test "
+        "(default: %(default)s)",
     )
-    add("--chunks", nargs="+", type=Path, required=True, metavar="SET", help="labelled drums; passages take their "
-        "inter-onset times")  # fmt: skip
+    add("--chunks", nargs="+", type=Path, required=True, metavar="SET", help="sets of labelled drums; the passages use "
+        "their inter-onset times")  # fmt: skip
     add("--without", nargs="*", default=[], metavar="SOURCE", help="leave out chunks that sound with these, such as a "
         "soundfont whose notes are not those of General MIDI")  # fmt: skip
-    add("--music", nargs="*", type=Path, default=[], metavar="SET", help="sets with `backing` stems to leak in")
+    add("--music", nargs="*", type=Path, default=[], metavar="SET", help="sets whose backing stems leak into the drums")
     add(
         "--validate",
         nargs="+",
         type=Path,
         required=True,
         metavar="SET",
-        help="labelled drums for figures, not learned from",
+        help="sets of labelled drums for the figures; they are not learned from",
     )
-    add("--licences", nargs="*", type=Path, default=[], metavar="CSV", help="source and licence of what "
-        "chunks sound with and the manifests do not name")  # fmt: skip
-    add("--out", type=Path, default=released(), help="the model file (default: the released one)")
-    add("--passages", type=natural, default=1100, help="to make from one-shots (default: %(default)s)")
-    add("--unseen", type=natural, default=40, metavar="N", help="tracks of each kind and half of the other kits, and "
-        "chunks of each set, for thresholds and figures (default: %(default)s)")  # fmt: skip
+    add("--licences", nargs="*", type=Path, default=[], metavar="CSV", help="licences of sources "
+        "that --oneshots does not name")  # fmt: skip
+    add("--out", type=Path, default=RELEASED, help="the model file (default: the released one)")
+    add("--passages", type=natural, default=1100, help="passages to make from one-shots (default: %(default)s)")
+    add("--unseen", type=natural, default=40, metavar="N", help="size of the exam: tracks of each kind for each "
+        "half of the other kits, and chunks of each set (default: %(default)s)")  # fmt: skip
     add("--limit", type=natural, default=280, metavar="N", help="chunks of each set at most (default: %(default)s)")
-    add("--steps", type=natural, default=1700, help="of training each network (default: %(default)s)")
+    add("--steps", type=positive(int), default=1700, help="steps for each network (default: %(default)s)")
     add(
         "--nets", type=positive(int), default=2, help="networks that are averaged, one seed each (default: %(default)s)"
     )
-    add("--jobs", type=positive(int), default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    add("--jobs", type=positive(int), default=len(os.sched_getaffinity(0)), metavar="N",
+        help="processes (default: the cores that this one may use, %(default)s here)")  # fmt: skip
     add("--rate", type=positive(float), default=3e-3, help="highest learning rate (default: %(default)s)")
-    add("--init", type=Path, metavar="ONNX", help="go on from the networks of this classifier; a lower --rate suits it")
-    add("--keep", action="store_true", help="the networks of --init answer together with those that went on from them")
-    add("--context", type=natural, default=ShredConfig.context, help="width of the layer over neighbouring shreds, "
-        "0 for none (default: %(default)s)")  # fmt: skip
+    add("--init", type=Path, metavar="ONNX", help="continue from the networks of this classifier; use a lower --rate")
+    add("--keep", action="store_true", help="let the networks of --init answer together with the new ones")
+    add("--context", type=positive(int), default=ShredConfig.context, help="width of the layer over neighbouring "
+        "shreds (default: %(default)s)")  # fmt: skip
     add("--seed", type=natural, default=0, help="decides every random choice (default: %(default)s)")
-    add("--cache", type=Path, default=Path("data/shreds"), metavar="FOLDER", help="for shreds (default: %(default)s)")
+    add(
+        "--cache",
+        type=Path,
+        default=Path("data/shreds"),
+        metavar="FOLDER",
+        help="where shreds are kept (default: %(default)s)",
+    )
     return result
 
 
@@ -525,7 +534,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec = ShredSpec()
     try:
         if args.keep and not args.init:
-            raise ValueError("--keep: no --init whose networks could be kept")
+            raise ValueError("--keep needs --init, whose networks it keeps")
         material = find_material(
             args.oneshots, args.split, args.chunks, args.music, args.limit, args.seed, args.without
         )

@@ -27,7 +27,6 @@ from dance.spec import ModelSpec
 from labelgen.chunks import Chunk, Label, layered, read_labels
 from models import DrumNet
 from models.restored import hear
-from models.tcn import TCN
 from training.augment import FLOOR_DB, Augment, remix
 from training.dataset import UNKNOWN, chunk_features
 from training.loss import DrumLoss
@@ -220,22 +219,7 @@ def blend(first: DrumNet, second: DrumNet, share: float) -> DrumNet:
     return result.eval()
 
 
-def activations(network: DrumNet, frames: F32, piece: int = 1000) -> tuple[F32, F32]:
-    """Return what a network says that listens to `frames` from the first to the last.
-
-    Returns
-    -------
-    onsets : float32 [time, labels]
-        Onset activations.
-    timbres : float32 [time, size]
-        Size 0 where the network tells none.
-    """
-    if isinstance(network, TCN):
-        answers, timbres = hear(network, frames)
-        return answers[0], timbres
-    state, result = network.init_state(1), []
-    with torch.no_grad():
-        for part in torch.from_numpy(frames).split(piece):
-            logits, _, state = network(part[None], state)
-            result.append(torch.sigmoid(logits[0]).numpy())
-    return np.concatenate(result), np.empty((len(frames), 0), np.float32)
+def activations(network: DrumNet, frames: F32) -> tuple[F32, F32]:
+    """Return the onset activations [time, labels] of a network and its timbres, as `models.restored.hear` does."""
+    answers, timbres = hear(network, frames)
+    return answers[0], timbres

@@ -1,8 +1,9 @@
 """dance hears every drum in live music and tells a program at once: which drum, when, how hard."""
 
 from ._version import __version__
+from .base_engine import Stats
 from .detector import Detector
-from .engine import Engine, Stats
+from .engine import Engine
 from .errors import DanceError, SinkError, SourceError, SpecError
 from .events import Event
 from .labels import LABELS

@@ -4,7 +4,7 @@ Ctrl-C ends all of it at once and leaves no process behind; a process that dies 
 
 Contents
 --------
-each, cores
+each, cores, Report
 """
 
 import os
@@ -21,12 +21,12 @@ from .parent import follow
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Report = Callable[[float], None]
-"""What the work calls now and then with the share that is done, 0..1; raises when everything is to end."""
+"""What the work calls now and then with the share that is done, 0..1; raises when everything has to end."""
 
 _SHOW_SECONDS = 1 / 25
 
 _reports: list[Callable[[int, float], None]] = []
-"""Of a working process: how it says where it stands. What is shared can only be handed over at its start."""
+"""How a working process reports its progress. What is shared can only be handed over at its start."""
 
 
 def each(
@@ -35,7 +35,7 @@ def each(
     jobs: int,
     show: Callable[[Item, float], None],
 ) -> Iterator[tuple[Item, Result | SourceError]]:
-    """Return what the work on each item came to, as soon as it is done.
+    """Yield each item with the result of the work on it, as soon as it is done.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _in_processes(
                 try:
                     ((_, outcome),) = _pool(work, items, [number], 1, display)
                 except BrokenProcessPool:
-                    outcome = SourceError(f"{items[number]}: the process died over it; is there enough memory?")
+                    outcome = SourceError(f"{items[number]}: the process working on it died; is there enough memory?")
                 left.remove(number)
                 yield items[number], outcome
 

@@ -1,6 +1,6 @@
-"""Where an engine notes how far it is and what is present, for whoever looks, in any thread or process.
+"""An engine's figures and presences, for readers in any thread or process.
 
-Each value is one aligned float64 that one thread writes and everybody may read at once; nobody waits for anybody.
+Each value is one aligned float64 that one thread writes and any number may read at the same time; nobody waits.
 
 Contents
 --------
@@ -18,10 +18,10 @@ ROOM = SIZE - _FIGURES
 
 
 class Board:
-    """An engine's figures and presences.
+    """The values, in memory that processes may share.
 
-    A presence is kept as the time at which it would have been 1, which says all of it for good: at time t it is
-    ``exp((reached - t) / time constant)``.
+    A presence is kept as the time at which it would have been 1; this one number fixes all later values: at time t it
+    is ``exp((reached - t) / time constant)``.
 
     Parameters
     ----------

@@ -1,12 +1,12 @@
 """The command ``dance``: finds the subcommand, and turns what goes wrong into a line and an exit code.
 
-Results go to standard output, everything else to standard error. What the user can mend (a missing device, a
+Results go to standard output, everything else to standard error. What the user can fix (a missing device, a
 broken file, a wrong argument) is one line there and exit code 2; Ctrl-C is 130; anything else is a bug and
-shows its traceback. SIGTERM and SIGHUP, a closed terminal, end everything as Ctrl-C does, and are 143 and 129.
+shows its traceback. SIGTERM and SIGHUP (a closed terminal) end everything as Ctrl-C does, with 143 and 129.
 
 Contents
 --------
-main, make_parser
+main, make_parser, COMMANDS
 """
 
 import argparse
@@ -21,8 +21,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from ._version import __version__
-from .commands.common import MENDABLE, say
-from .errors import DanceError, line
+from .commands.common import USER_ERROR, say
+from .errors import DanceError, one_line
 
 COMMANDS = ("devices", "doctor", "latency", "listen", "play", "transcribe")
 """Names of the subcommands and of their modules in `dance.commands`."""
@@ -33,13 +33,13 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 
 class _Terminated(KeyboardInterrupt):
-    """A signal that ends programs has come: its number."""
+    """A signal that ends programs has come; its argument is the signal's number."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    _mend_streams()
+    _make_streams_safe()
     try:
         with _terminable():
             # The one that is named is enough, and to load the others takes longer than to open a microphone.
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (DanceError, OSError) as error:
-        say(line(error))
-        return MENDABLE
+        say(one_line(error))
+        return USER_ERROR
     except _Terminated as end:
         return _SIGNALLED + int(end.args[0])
     except KeyboardInterrupt:
@@ -83,8 +83,8 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     return parser
 
 
-def _mend_streams() -> None:
-    """Let nothing that is printed be an error: not a file's name, and not a stream that was closed before the start."""
+def _make_streams_safe() -> None:
+    """Let no print fail, neither on a file's name that is not text nor on a stream that was closed before the start."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -94,7 +94,7 @@ def _mend_streams() -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let `_ENDING` raise `_Terminated` meanwhile, so that notes and files are ended, unless somebody else has them."""
+    """Let `_ENDING` raise `_Terminated` meanwhile, so that notes and files are ended; not where a handler is set."""
     free = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
         free = []

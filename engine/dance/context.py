@@ -1,4 +1,4 @@
-"""What the song has said so far about an onset activation: by hits that sounded alike, what repeats, what was sure.
+"""Weighs onset activations by the song so far: similar-sounding hits, repetition, and evidence of drums.
 
 Contents
 --------
@@ -13,7 +13,7 @@ from .expectation import Expectation
 from .spec import ModelSpec
 from .votes import Votes
 
-F32 = NDArray[np.float32]
+_F32 = NDArray[np.float32]
 
 
 class Context:
@@ -24,7 +24,7 @@ class Context:
     spec : ModelSpec
         Its `votes`, `expectation` and `evidence` say how much.
     size : int
-        Dimensions of a timbre, 0 where the model tells none.
+        Dimensions of a timbre, 0 where the model has none.
     """
 
     def __init__(self, spec: ModelSpec, size: int) -> None:
@@ -32,7 +32,7 @@ class Context:
         self._expectation = Expectation(spec)
         self._evidence = Evidence(spec)
 
-    def process(self, onsets: F32, timbres: F32) -> None:
+    def process(self, onsets: _F32, timbres: _F32) -> None:
         """Weigh activations [frames, labels] in place, given the timbres [frames, size]."""
         self._votes.process(onsets, timbres, onsets)
         self._expectation.process(onsets, onsets)
@@ -51,7 +51,7 @@ class Context:
         self._evidence.reset()
 
 
-def weighed(spec: ModelSpec, onsets: F32, timbres: F32 | None = None) -> F32:
+def weighed(spec: ModelSpec, onsets: _F32, timbres: _F32 | None = None) -> _F32:
     """Return the activations of a whole recording as a `Detector` decides on them.
 
     Parameters
@@ -60,7 +60,7 @@ def weighed(spec: ModelSpec, onsets: F32, timbres: F32 | None = None) -> F32:
     onsets : float32 [frames, labels]
         What the network says.
     timbres : float32 [frames, size], optional
-        Without them no hit votes, as without a model that tells any.
+        Without them no hit votes, as with a model that has none.
     """
     if timbres is None:
         timbres = np.empty((len(onsets), 0), np.float32)

@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any, Protocol, Self
 
-from .errors import SinkError, SpecError, install, reason
+from .errors import SinkError, SpecError, install, os_reason
 from .settings import Settings
 
 _BUNDLE = b"#bundle\0"
@@ -75,7 +75,7 @@ class OscControl:
     Raises
     ------
     SinkError
-        If python-osc is missing, or address or port cannot be had.
+        If python-osc is missing, or the address or port is not available.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class OscControl:
         try:
             self._socket = _bound(host, port)
         except (OSError, UnicodeError) as error:
-            raise SinkError(f"no OSC input on {host} port {port} ({reason(error)}); choose another") from None
+            raise SinkError(f"no OSC input on {host} port {port} ({os_reason(error)}); choose another") from None
         self.port: int = self._socket.getsockname()[1]
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="dance OSC input", daemon=True)

@@ -85,7 +85,7 @@ class Detector:
                 f"{spec.name} hears audio at {rates} Hz, not {sample_rate}: "
                 "resample a file, open a device at one of these rates"
             )
-        self.sample_rate = int(sample_rate)  # of NumPy it may be, which JSON cannot hold
+        self.sample_rate = int(sample_rate)  # may be a NumPy integer, which JSON cannot hold
         self.labels = spec.enabled if labels is None else tuple(labels)
         unknown = [label for label in self.labels if label not in spec.labels]
         if unknown or not self.labels or len(set(self.labels)) != len(self.labels):
@@ -100,7 +100,7 @@ class Detector:
         self._limits = np.array(thresholds(spec, self._settings), np.float32)
         self._above, self._before = np.zeros((2, len(spec.labels)), bool)
         self.observer: Callable[[int, NDArray[np.float32], NDArray[np.float32]], None] | None = None
-        # Where the reported labels stand among the model's, and the attacks before a frame's end.
+        # Columns of the reported labels among the model's, and how many samples before a frame's end their attacks are.
         self._columns = [spec.labels.index(label) for label in self.labels]
         self._offsets = [math.floor(spec.attack_offset_seconds[column] * sample_rate + 0.5) for column in self._columns]
         self.latency = min(self._offsets)

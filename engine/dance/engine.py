@@ -5,7 +5,7 @@ a process of its own.
 
 Contents
 --------
-Engine, Stats
+Engine
 """
 
 import threading
@@ -14,20 +14,18 @@ from time import monotonic, perf_counter
 
 import numpy as np
 
+from .base_engine import BaseEngine
 from .board import Board
-from .consumers import Stats, Told
 from .detector import Detector
 from .errors import SourceError, SpecError
 from .events import Event
 from .sources import Source
 
-__all__ = ["Engine", "Stats"]
-
 _BLOCK = 4096  # samples read at most at once; a live source hands over what it has, usually much less
 _POLL_SECONDS = 0.25  # a silent source is asked again after this, to notice `stop` and `configure`
 
 
-class Engine(Told):
+class Engine(BaseEngine):
     """A source, a detector and one consumer; lives once.
 
     The consumer is `on_event`, or whoever iterates over `events` or `aevents`, or asks by `poll`; `presence` may be
@@ -52,6 +50,11 @@ class Engine(Told):
     labels : tuple of str
         What is reported, in the order of `presence`.
     sample_rate : int
+
+    Raises
+    ------
+    SpecError
+        If source and detector differ in their sample rates, or the queue has no room for an event.
     """
 
     def __init__(

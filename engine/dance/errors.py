@@ -2,7 +2,7 @@
 
 Contents
 --------
-DanceError, SpecError, SourceError, SinkError, AbsentError, install, line, reason
+DanceError, SpecError, SourceError, SinkError, AbsentError, install, one_line, os_reason
 """
 
 import os
@@ -25,20 +25,20 @@ class SinkError(DanceError):
 
 
 class AbsentError(SinkError):
-    """An output is not there now; waiting may bring it, which nothing else does for a `SinkError`."""
+    """An output is not there now, but may appear; waiting helps against no other `SinkError`."""
 
 
 def install(extra: str) -> str:
-    """Return how to get the packages of an optional part; not by its name alone, which on PyPI is another project's."""
+    """Return the command that installs an extra; from the checkout, since on PyPI `dance` is another project."""
     return f'pip install ".[{extra}]" in the checkout of dance'
 
 
-def line(error: Exception) -> str:
-    """Return an error in a line: the file that it is about, if any, and what the system says."""
+def one_line(error: Exception) -> str:
+    """Return an error as one line: the file it concerns, if any, and the system's reason."""
     name = getattr(error, "filename", None)
-    return f"{os.fsdecode(name)}: {reason(error)}" if isinstance(name, str | bytes) else str(error)
+    return f"{os.fsdecode(name)}: {os_reason(error)}" if isinstance(name, str | bytes) else str(error)
 
 
-def reason(error: Exception) -> object:
-    """Return what the system says of an error, or the error: of names such as ``a..b`` it is no `OSError`."""
-    return getattr(error, "strerror", None) or error
+def os_reason(error: Exception) -> str:
+    """Return the system's text for an `OSError`, or the error's own text: of a host ``a..b`` it is a `UnicodeError`."""
+    return str(getattr(error, "strerror", None) or error)

@@ -1,8 +1,8 @@
-"""Whether drums were heard at all, and how that moves onset activations.
+"""Whether there are drums at all, and how that moves onset activations.
 
-A strummed guitar, a voice close to the microphone strike drums that are none: each time a little, never for sure. Drums
-are sure now and then, whatever music is around them. So hits testify for or against drums, and while they have not
-spoken for them, a hit needs more proof. A clear one proves itself: nothing is lost but what is faint, and no time.
+A strummed guitar or a close voice triggers weak drum activations again and again, but hardly ever a confident one; real
+drums are confident now and then. Until the hits so far speak for drums, a hit needs more proof. A clear hit is its own
+proof, so only faint ones are lost, and no delay is added.
 
 Contents
 --------

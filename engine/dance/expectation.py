@@ -2,8 +2,9 @@
 
 Most music repeats itself after a beat, a bar or two. A network that sees three seconds knows what a hit sounds like,
 but not that this song has its snare on every second beat. Here each activation is weighed by what followed the same
-rhythm before: nothing is added where music repeats as expected, but what breaks the pattern needs more proof, and a
-little more so does what comes where nothing repeats, as in speech. It costs no delay, since only the past is asked.
+rhythm before. Where a hit is expected more surely than the repetition is exact, an activation rises; where the
+repetition contains no hit, it falls, the more so the more exact the repetition is. Where nothing repeats, as in speech,
+all activations fall a little. Only the past is used, so no delay is added.
 
 Contents
 --------

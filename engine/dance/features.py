@@ -34,7 +34,7 @@ class LogMel(_dsp.LogMel):
     Raises
     ------
     SpecError
-        If the sample rate is too low for the spec.
+        If the sample rate is too low for the spec's highest band, or its hop is shorter than a sample.
     """
 
     def __new__(cls, spec: FeatureSpec, sample_rate: int) -> Self:

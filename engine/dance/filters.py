@@ -1,4 +1,4 @@
-"""What lies between the detector and a sink: each filter takes an `Event` and returns it, another one, or None.
+"""What may stand between the detector and a sink: each filter takes an `Event` and returns it, another one, or None.
 
 None drops the event. Filters are plain callables, so a function of your own is one, too; ``through(sink, Above(0.3),
 Every(4))`` puts some before a sink. Amounts hold for all drums, or label by label (``{"kick": 4}``; labels that are
@@ -33,6 +33,11 @@ class Above:
     ----------
     velocity : float or mapping from label to float
         0..1.
+
+    Raises
+    ------
+    SpecError
+        If a velocity is out of range.
     """
 
     def __init__(self, velocity: float | Mapping[str, float]) -> None:
@@ -50,6 +55,11 @@ class Every:
     ----------
     n : int or mapping from label to int
         At least 1.
+
+    Raises
+    ------
+    SpecError
+        If an amount is less than 1 or not a whole number.
     """
 
     def __init__(self, n: int | Mapping[str, int]) -> None:
@@ -72,11 +82,17 @@ class Every:
 
 
 class Gap:
-    """Passes a hit when the last one passed of the same drum lies at least this long back.
+    """Passes a hit when the last one passed of the same drum was at least this long ago.
 
     Parameters
     ----------
     seconds : float or mapping from label to float
+        At least 0.
+
+    Raises
+    ------
+    SpecError
+        If a time is negative or not a number.
     """
 
     def __init__(self, seconds: float | Mapping[str, float]) -> None:
@@ -100,6 +116,11 @@ class Quantise:
     ----------
     steps : int or mapping from label to int
         At least 1; with 1, every hit has full velocity.
+
+    Raises
+    ------
+    SpecError
+        If an amount is less than 1 or not a whole number.
     """
 
     def __init__(self, steps: int | Mapping[str, int]) -> None:
@@ -145,6 +166,11 @@ class Envelope:
         Seconds at full value.
     decay : float
         Seconds in which it then falls to 1/e.
+
+    Raises
+    ------
+    SpecError
+        If `hold` is negative or `decay` not above 0.
     """
 
     def __init__(self, labels: Iterable[str], *, hold: float = 0.0, decay: float = 0.15) -> None:

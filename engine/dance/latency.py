@@ -27,7 +27,7 @@ from .engine import Engine
 from .errors import SourceError, SpecError
 from .events import Event
 from .microphone import Microphone
-from .probe import DRUMS, Hit, Probe
+from .probe import DRUMS, Attack, Probe
 from .score import TOLERANCE
 from .sources import Read, Source
 from .speaker import Speaker
@@ -381,7 +381,7 @@ def _expected(output: Clock, input: Clock, recording: NDArray[np.float32], sampl
     return round((output.time(sample) - input.lag(len(recording) // 2)) * input.sample_rate)
 
 
-def _report_of(hit: Hit, attack: int, deliveries: Sequence[Delivery]) -> Delivery | None:
+def _report_of(hit: Attack, attack: int, deliveries: Sequence[Delivery]) -> Delivery | None:
     """Return the first report that can be of a hit whose attack is the sample `attack`."""
     for delivery in deliveries:
         event = delivery.event

@@ -7,7 +7,7 @@ for hits louder than the drum's recent ones and lowered for softer ones.
 
 Contents
 --------
-Loudness, RANGES, SLOPES
+Loudness, RANGES, SLOPES, SPAN
 """
 
 import math
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .features import centres
 from .spec import ModelSpec
 
-F32 = NDArray[np.float32]
+_F32 = NDArray[np.float32]
 
 RANGES: dict[str, tuple[float, float]] = {
     "kick": (30, 320),
@@ -56,7 +56,7 @@ class Loudness:
         self._heard = np.zeros(len(spec.labels), int)  # hits, up to _MEMORY
         self._level = np.zeros(len(spec.labels))
 
-    def velocities(self, frames: F32, velocity: F32) -> F32:
+    def velocities(self, frames: _F32, velocity: _F32) -> _F32:
         """Return the velocities that hits in the last of these frames would have.
 
         Parameters

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from . import portaudio
 from ._ring import Ring
-from .errors import SourceError, SpecError, reason
-from .gaps import Gaps
+from .dropouts import Dropouts
+from .errors import SourceError, SpecError, os_reason
 from .portaudio import Device, NoDeviceError
-from .sources import Read, Source, wanted
+from .sources import Read, Source, as_rates
 
 PERIOD = 256
 """Samples per callback unless told otherwise: short enough to be soon, long enough for any sound server."""
@@ -52,15 +52,15 @@ class Microphone(Source):
         Wanted rate in hertz, or several to choose from (a model's, default `RATES`): the device's own default
         if it is among them, else the first that the device accepts.
     channels : int, optional
-        To record; default: two, or what the device insists on.
+        To record; default: two, or as many as the device requires.
     period : int
         Samples per callback, 1 or more; less is earlier and costs more.
     reconnect : bool
         Wait for a device that cannot be had, at first and whenever it stops, stalls or is unplugged, and go on at
         the same rate; what was missed is in `Read.lost_before`. Otherwise these are errors.
     patience : float
-        Seconds that it waits at first; a device that is not there by then is an error. By default this constructor
-        waits for ever: a program with a window says 0 and tries again, or makes the microphone in a thread.
+        Seconds to wait at first; a device that is not there by then is an error. By default this constructor waits
+        for ever; a program with a window passes 0 and tries again, or makes the microphone in a thread.
     tell : callable, optional
         Called with a line about each change, where the microphone is made or read; default: a warning of the
         logger ``dance``.
@@ -79,9 +79,9 @@ class Microphone(Source):
     ------
     SourceError
         If there is no such device, it refuses, or PyAudio or PortAudio is missing; with `reconnect` only if waiting
-        cannot mend it or has lasted too long.
+        cannot help or has lasted too long.
     SpecError
-        If the period is less than a sample.
+        If the period is less than a sample, or a sample rate is not a whole number of hertz.
 
     Notes
     -----
@@ -124,7 +124,7 @@ class Microphone(Source):
         deadline = monotonic() + patience if reconnect else -math.inf
         while self._audio is None:
             try:
-                self._connect(wanted(sample_rate))
+                self._connect(as_rates(sample_rate))
             except NoDeviceError as error:
                 now = monotonic()
                 if now >= deadline:
@@ -146,16 +146,16 @@ class Microphone(Source):
                 continue
             now = monotonic()
             undecided = 0.0
-            before = self._gaps.before(self._position)
+            before = self._dropouts.before(self._position)
             if not before:
-                undecided = self._gaps.undecided(now)
-                self._missing += self._gaps.missing(now)
+                undecided = self._dropouts.undecided(now)
+                self._missing += self._dropouts.missing(now)
             if waiting and not undecided:
                 count, lost = self._ring.read(out[: min(waiting, before or waiting)])
                 if count:
                     self._position += count + lost
                     self._skipped += lost
-                    self._own_up(now)
+                    self._report_skipped(now)
                     if self._missing or self._told:
                         self._resume()
                     lost, self._missing, self._skipped = self._missing + self._skipped, 0, 0
@@ -172,7 +172,7 @@ class Microphone(Source):
             if self._closed:
                 return
             self._closed = True
-            self._let_go()
+            self._close_device()
             # No callback comes any more, so nobody else can release it.
             if self._news.locked():
                 self._news.release()
@@ -186,8 +186,8 @@ class Microphone(Source):
             self._position += taken + lost
             self._skipped += taken + lost
 
-    def _own_up(self, now: float) -> None:
-        """Tell what was skipped, now and then; not what came before the first read, when a program still starts."""
+    def _report_skipped(self, now: float) -> None:
+        """Tell now and then what was skipped, but not before the first read, while a program still starts."""
         if self._begun:
             self._untold += self._skipped
         self._begun = True
@@ -227,7 +227,7 @@ class Microphone(Source):
         with self._lock:
             self._audio, self._stream = audio, stream
             if self._closed:
-                self._let_go()
+                self._close_device()
 
     def _open(self, audio: Any, device: Device, rates: Sequence[int]) -> Any:
         """Return the stream, running, at the first rate and number of channels that the device accepts."""
@@ -240,7 +240,7 @@ class Microphone(Source):
         for rate in sorted(rates, key=lambda rate: rate != device.sample_rate):
             if rate != self.sample_rate:
                 self.sample_rate = rate
-                self._ring, self._gaps = Ring(_BUFFER_SECONDS * rate), Gaps(rate, self._period)
+                self._ring, self._dropouts = Ring(_BUFFER_SECONDS * rate), Dropouts(rate, self._period)
             for channels in dict.fromkeys((few,) if self._wanted_channels else (few, 1, device.channels)):
                 self.channels = channels
                 self._heard = monotonic() + _START_SECONDS - _STALL_SECONDS
@@ -262,17 +262,17 @@ class Microphone(Source):
         last = refusals[-1]
         if getattr(last, "errno", _BAD_RATE) not in (_BAD_RATE, _BAD_CHANNELS, _BAD_FORMAT):
             raise NoDeviceError(
-                f'"{device.name}" does not open (PortAudio: {reason(last)}): taken by another program, or gone'
+                f'"{device.name}" does not open (PortAudio: {os_reason(last)}): another program uses it, or it is gone'
             )
         raise SourceError(
             f'"{device.name}" does not record {few} channels at {" or ".join(map(str, rates))} Hz '
-            f'(PortAudio: {reason(last)}); see "dance devices" for others: those of the sound server convert'
+            f'(PortAudio: {os_reason(last)}); see "dance devices" for others: those of the sound server convert'
         )
 
     def _on_audio(self, data: bytes, frames: int, times: Mapping[str, float], status: int) -> tuple[None, int]:
         """Take a period from PortAudio's thread: nothing here may wait."""
         self._heard = monotonic()
-        self._gaps.arrived(frames, self._heard)  # before its samples, or they would be read without the gap
+        self._dropouts.arrived(frames, self._heard)  # before its samples, or they would be read without the gap
         self._ring.write_interleaved(data, self.channels)
         if status & self._overflow:
             self.overflows += 1
@@ -297,11 +297,11 @@ class Microphone(Source):
             self._lose(f'"{self.name}" sends nothing any more', "check that it is switched on, and start again")
 
     def _lose(self, problem: str, advice: str) -> None:
-        """Let go of the device, to try again soon."""
+        """Close the device, to try again soon."""
         if not self._reconnect:
             raise SourceError(f"{problem}; {advice}")
         with self._lock:
-            self._let_go()
+            self._close_device()
         if not self._told:
             self.outages += 1
         self._say(f"{problem}; trying again")
@@ -324,7 +324,7 @@ class Microphone(Source):
             self._told = text
             self._tell(text)
 
-    def _let_go(self) -> None:
+    def _close_device(self) -> None:
         """Close what is open."""
         audio, stream = self._audio, self._stream
         self._audio = self._stream = None

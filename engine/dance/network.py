@@ -4,8 +4,8 @@ The file has an input ``frame`` float32 [1, bands] in dB, outputs ``onset`` and 
 0..1, perhaps an output ``timbre`` float32 [1, n], by which sounds are compared, and for every further input X (a state,
 zero at first) an output ``next_X`` of the same shape. Its metadata hold a ModelSpec as JSON under the key ``dance``.
 
-ONNX Runtime takes any graph of that form. Of a temporal convolutional network, as the released one is, the step is
-compiled.
+ONNX Runtime takes any graph of that form. For a temporal convolutional network, such as the released model, a compiled
+step is used instead.
 
 Contents
 --------
@@ -46,7 +46,7 @@ class Network:
     Raises
     ------
     SpecError
-        If the file cannot be read or is no model of the form above.
+        If the file cannot be read or is not a model of the form above.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, compiled: bool = True) -> None:

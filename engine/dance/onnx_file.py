@@ -53,7 +53,7 @@ class OnnxFile:
         try:
             model.ParseFromString(path.read_bytes())
         except DecodeError as error:
-            raise ValueError(f"{path} is no ONNX file: {error}") from None
+            raise ValueError(f"{path} is not an ONNX file: {error}") from None
         arrays = {
             tensor.name: np.frombuffer(tensor.raw_data, _TYPES[tensor.data_type]).reshape(tuple(tensor.dims))
             for tensor in model.graph.initializer

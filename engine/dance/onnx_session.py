@@ -39,7 +39,7 @@ class OnnxSession:
     Raises
     ------
     SpecError
-        If the file cannot be read or is no model of the form that `dance.network` describes.
+        If the file cannot be read or is not a model of the form that `dance.network` describes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,7 +108,7 @@ def _open(path: Path) -> "onnxruntime.InferenceSession":
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own classes share no base but this
-        raise SpecError(f"{path} is no model that ONNX Runtime can run: {error}") from None
+        raise SpecError(f"{path} is not a model that ONNX Runtime can run: {error}") from None
 
 
 def _spec(session: "onnxruntime.InferenceSession", path: Path) -> ModelSpec:

@@ -4,7 +4,7 @@ PyAudio is imported only when it is needed.
 
 Contents
 --------
-Device, list_devices, NoDeviceError
+Device, Kind, list_devices, NoDeviceError
     What there is to hear.
 start, devices, choose, forget_search, quiet
     How a device is found.

@@ -6,7 +6,7 @@ on how a drum's waveform comes through.
 
 Contents
 --------
-Hit, Probe, DRUMS
+Attack, Probe, DRUMS, struck
 """
 
 import math
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_HIT_LEVEL = 0.5
 _LEAD_SECONDS = 0.75  # a sound server swallows or delays the first of it
 # Clicks at the start, found together far below the noise. Their places are a Golomb ruler: shifted against itself, no
 # two clicks meet at once, so that a part of them that breaks up on its way cannot be taken for another.
@@ -23,7 +24,6 @@ _HEAD = (0, 1, 4, 9, 15, 22, 32, 34)
 _HEAD_SECONDS = 0.04  # unit of the ruler
 _CLICK_SECONDS = 0.01
 _CLICK_LEVEL = 0.25
-_HIT_LEVEL = 0.5
 _AHEAD_SECONDS = 0.2  # a click before its hit: far enough not to be heard as part of it
 _FARTHEST_SECONDS = 1.0  # the longest way round that is looked for
 _SWALLOWED_SECONDS = 0.2  # and how early the first clicks are where a device has swallowed what was before them
@@ -62,8 +62,16 @@ DRUMS: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np
 _RING_SECONDS = 0.2  # how long each of them sounds
 
 
-class Hit(NamedTuple):
-    """One attack: `sample` counts from the start of the sound."""
+def struck(label: str, sample_rate: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return one hit of a drum of `DRUMS` [n], with a peak of half of full scale."""
+    time = np.arange(round(_RING_SECONDS * sample_rate)) / sample_rate
+    drum = DRUMS[label](time, random.uniform(-1, 1, len(time)))
+    scaled: NDArray[np.float64] = _HIT_LEVEL * drum / np.abs(drum).max()
+    return scaled
+
+
+class Attack(NamedTuple):
+    """One attack in a `Probe`: `sample` counts from the start of the sound."""
 
     sample: int
     label: str
@@ -88,7 +96,7 @@ class Probe:
     ----------
     sound : float32 [n]
         Mono, full scale 1.
-    hits : list of Hit
+    hits : list of Attack
     head : int
         Sample before which the first clicks end: enough of a recording for `find_head`.
     """
@@ -98,23 +106,22 @@ class Probe:
         self.sample_rate = sample_rate
         self._click = _CLICK_LEVEL * rng.uniform(-1, 1, self._samples(_CLICK_SECONDS))
         self._ahead = self._samples(_AHEAD_SECONDS)
-        time = np.arange(self._samples(_RING_SECONDS)) / sample_rate
         self._start = self._samples(_LEAD_SECONDS)
         self._marks = [self._samples(_HEAD_SECONDS * mark) for mark in _HEAD]
         self.head = self._start + self._marks[-1] + len(self._click)
         at = self.head + self._ahead
-        self.hits: list[Hit] = []
+        self.hits: list[Attack] = []
         for number in range(count):
             at += self._samples(rng.uniform(0.2, 0.3)) + self._ahead
-            self.hits.append(Hit(at, labels[number % len(labels)]))
-        sound = np.zeros(at + len(time) + self._samples(_LEAD_SECONDS))
+            self.hits.append(Attack(at, labels[number % len(labels)]))
+        sound = np.zeros(at + self._samples(_RING_SECONDS) + self._samples(_LEAD_SECONDS))
         for mark in self._marks:
             sound[self._start + mark : self._start + mark + len(self._click)] = self._click
         for hit in self.hits:
             click = hit.sample - self._ahead
             sound[click : click + len(self._click)] += self._click
-            drum = DRUMS[hit.label](time, rng.uniform(-1, 1, len(time)))
-            sound[hit.sample : hit.sample + len(drum)] += _HIT_LEVEL * drum / np.abs(drum).max()
+            drum = struck(hit.label, sample_rate, rng)
+            sound[hit.sample : hit.sample + len(drum)] += drum
         self.sound = sound.astype(np.float32)
 
     def find_head(self, recording: NDArray[np.float32], expected: int) -> int | None:

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import interrupts
+from .base_engine import BaseEngine, Stats
 from .board import ROOM, SIZE, Board
-from .consumers import Stats, Told
 from .detector import Detector
 from .engine import Engine
 from .errors import DanceError, SpecError
@@ -76,7 +76,7 @@ class _Ended:
     dropped: int = 0
 
 
-class ProcessEngine(Told):
+class ProcessEngine(BaseEngine):
     """An `Engine` whose source and detector live in another process; lives once.
 
     It is used as an `Engine` is. The source is opened, and the model loaded, when this is made, which takes about half
@@ -145,7 +145,9 @@ class ProcessEngine(Told):
         self._wire = _Wire(ours)
         self._watchdog: threading.Timer | None = None
         self._finished = False
-        self._process = context.Process(target=_hear, args=(theirs, memory, order), name="dance engine", daemon=True)
+        self._process = context.Process(
+            target=_child_main, args=(theirs, memory, order), name="dance engine", daemon=True
+        )
         with theirs, interrupts.held(signal.SIGTERM):
             self._process.start()
         try:
@@ -298,8 +300,8 @@ class _Wire:
         self._socket.close()
 
 
-def _hear(end: "socket.socket", memory: "Array[c_double]", order: bytes) -> None:
-    """Do the other process's work."""
+def _child_main(end: "socket.socket", memory: "Array[c_double]", order: bytes) -> None:
+    """Run in the other process: make source, detector and engine, and send the events."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to us, too; the parent says when to stop
     terminated: SimpleQueue[None] = SimpleQueue()  # the one thing a handler may fill, whatever it interrupts
     signal.signal(signal.SIGTERM, lambda *_: terminated.put(None))
@@ -330,28 +332,28 @@ def _hear(end: "socket.socket", memory: "Array[c_double]", order: bytes) -> None
                 detector.latency,
             )
         )
-        dropped = _tell(engine, wire, terminated)
+        dropped = _send_events(engine, wire, terminated)
     except BaseException as error:
         failure = _portable(error)
     with suppress(OSError):
         wire.send(_Ended(failure, dropped))
 
 
-def _tell(engine: Engine, wire: _Wire, terminated: "SimpleQueue[None]") -> int:
+def _send_events(engine: Engine, wire: _Wire, terminated: "SimpleQueue[None]") -> int:
     """Send the events, between the order to begin and the end; return how many found no room."""
     go = threading.Event()
-    threading.Thread(target=_obey, args=(engine, wire, go), daemon=True).start()
-    threading.Thread(target=_heed, args=(engine, terminated, go), daemon=True).start()
+    threading.Thread(target=_receive_orders, args=(engine, wire, go), daemon=True).start()
+    threading.Thread(target=_end_on_sigterm, args=(engine, terminated, go), daemon=True).start()
     go.wait()
     # The engine's own queue lies between: when the parent does not receive, only this loop waits.
     for event in engine.events():
         # what is hit at once travels at once, for one wait for the program's lock instead of several
-        wire.send(_Events([event, *engine._queue.rest()], engine.stats.dropped))
+        wire.send(_Events([event, *engine._take_waiting()], engine.stats.dropped))
     return engine.stats.dropped
 
 
-def _obey(engine: Engine, wire: _Wire, go: threading.Event) -> None:
-    """Carry the parent's orders out."""
+def _receive_orders(engine: Engine, wire: _Wire, go: threading.Event) -> None:
+    """Receive the parent's orders and carry them out."""
     try:
         while True:
             for order in wire.receive():
@@ -359,13 +361,13 @@ def _obey(engine: Engine, wire: _Wire, go: threading.Event) -> None:
                     engine.configure(order)
                     continue
                 if order == _STOP:
-                    engine._end()  # not `stop`, which would raise here what `_tell` has to tell
+                    engine._end()  # not `stop`, which would raise here what `_send_events` has to tell
                 go.set()
     except EOFError:  # the parent has gone, however: there is nobody to work for
         os._exit(0)
 
 
-def _heed(engine: Engine, terminated: "SimpleQueue[None]", go: threading.Event) -> None:
+def _end_on_sigterm(engine: Engine, terminated: "SimpleQueue[None]", go: threading.Event) -> None:
     """End as at the source's end when SIGTERM comes: all processes of a service get it, and the parent decides."""
     terminated.get()
     last = threading.Timer(_GRACE_SECONDS, os._exit, (1,))  # a parent that exits sends it, and waits for us

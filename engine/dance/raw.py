@@ -1,4 +1,4 @@
-"""Raw samples through a pipe: what another program decodes, records or computes.
+"""Raw samples through a pipe, which another program decodes, records or computes.
 
 Contents
 --------
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SourceError, SpecError
-from .sources import RATES, Read, Source, wanted
+from .sources import RATES, Read, Source, as_rates
 
 FORMATS = {"f32le": ("<f4", 1.0), "s16le": ("<i2", 1 / 32768)}
 """Type of a sample, and what makes its full scale 1; the names are those of ffmpeg and PulseAudio."""
@@ -56,7 +56,7 @@ class RawInput(Source):
     def __init__(self, form: str = "f32le", sample_rate: int = RATES[0], stream: IO[bytes] | None = None) -> None:
         if form not in FORMATS:
             raise SpecError(f"no raw format {form!r}; there are {', '.join(FORMATS)}")
-        (self.sample_rate,), self.live = wanted(sample_rate), False
+        (self.sample_rate,), self.live = as_rates(sample_rate), False
         self.name = str(getattr(stream, "name", "pipe")) if stream else "standard input"
         self._form = form
         self._type, self._scale = np.dtype(FORMATS[form][0]), FORMATS[form][1]
@@ -132,7 +132,7 @@ class RawInput(Source):
             )
         peak = float(np.abs(samples).max(initial=0))
         if not peak < _LOUDEST:  # also what is no number
-            raise SourceError(f"{self.name} holds no {self._form} samples: name the format that its writer uses")
+            raise SourceError(f"{self.name} does not hold {self._form} samples: name the format that its writer uses")
         if peak > _AUDIBLE:
             self._unchecked -= len(samples)
 

@@ -1,12 +1,12 @@
-"""A place before other programs, and a core of one's own: for machines that do much besides.
+"""Priority over other programs, and a core to run on: for machines that are busy with other things.
 
-What is asked for holds for the calling thread and for all that it starts later, so ask before there is an engine. All
-threads of a program take part: they share Python's lock, and one that is made to wait while it holds it would hold up
-those that are not.
+Both hold for the calling thread and for all that it starts later, so call these functions before there is an engine.
+All threads of a program need the same priority: they share Python's lock, and one that has to wait while it holds the
+lock holds up all others.
 
 Contents
 --------
-be_realtime, use_cpu
+be_realtime, use_cpu, PRIORITY, NICENESS
 """
 
 import os
@@ -14,7 +14,7 @@ import os
 from .errors import DanceError, SpecError
 
 PRIORITY = 10
-"""Of SCHED_FIFO: before all ordinary programs, behind sound servers and the kernel's own threads."""
+"""Of SCHED_FIFO: above all ordinary programs, below sound servers and the kernel's own threads."""
 
 NICENESS = -11
 """Asked for where real-time scheduling is refused."""
@@ -26,24 +26,24 @@ _PERMIT = (
 
 
 def be_realtime() -> None:
-    """Go before other programs.
+    """Take priority over other programs.
 
     Raises
     ------
     DanceError
-        If the system refuses; says whether a better niceness was granted instead, and how to permit it.
+        If the system refuses; the message says whether a better niceness was granted instead, and how to permit it.
     """
     if not hasattr(os, "sched_setscheduler"):
-        raise DanceError("real-time scheduling is there on Linux only; all else works as before")
+        raise DanceError("real-time scheduling is available on Linux only; everything else works as before")
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except PermissionError:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-            granted = f"niceness {NICENESS} instead"
+            granted = f"; running at niceness {NICENESS} instead"
         except PermissionError:
-            granted = "nor is a better niceness"
-        raise DanceError(f"real-time scheduling is not permitted, {granted}; to permit it, {_PERMIT}") from None
+            granted = ", nor is a better niceness"
+        raise DanceError(f"real-time scheduling is not permitted{granted}. To permit it, {_PERMIT}") from None
 
 
 def use_cpu(number: int) -> None:
@@ -55,7 +55,7 @@ def use_cpu(number: int) -> None:
         If there is no such core, or the system cannot pin.
     """
     if not hasattr(os, "sched_setaffinity"):
-        raise SpecError("programs cannot be tied to a core on this system; leave --cpu out")
+        raise SpecError("this system cannot tie programs to a core; leave --cpu out")
     allowed = sorted(os.sched_getaffinity(0))
     if number not in allowed:
         raise SpecError(f"no core {number} here; there are {', '.join(map(str, allowed))}")

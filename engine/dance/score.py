@@ -5,7 +5,7 @@ many are paired as possible (as `mir_eval.util.match_events` does). Times are in
 
 Contents
 --------
-Score, match, compare, report
+Score, match, compare, report, TOLERANCE
 """
 
 from collections.abc import Iterable, Sequence

@@ -4,7 +4,7 @@ Sensitivities, thresholds, gates and velocities lie between 0 and 1; times are s
 
 Contents
 --------
-LabelSettings, Settings, as_settings
+LabelSettings, Settings, as_settings, FORMAT
 """
 
 import json
@@ -16,7 +16,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
-from .errors import SpecError, reason
+from .errors import SpecError, os_reason
 from .files import replacing
 
 FORMAT = 1
@@ -90,7 +90,7 @@ class Settings:
         _check(self, "offset", -_LARGEST_OFFSET, _LARGEST_OFFSET)
         for label, own in self.labels.items():
             if not isinstance(own, LabelSettings):
-                raise SpecError(f"what is set for {label} must be LabelSettings, such as LabelSettings(gate=0.3)")
+                raise SpecError(f"the settings of {label} must be a LabelSettings, such as LabelSettings(gate=0.3)")
         object.__setattr__(self, "labels", dict(self.labels))  # ours: nobody else can change it behind our back
 
     def for_label(self, label: str) -> LabelSettings:
@@ -98,7 +98,13 @@ class Settings:
         return self.labels.get(label, _DEFAULT)
 
     def with_label(self, label: str, **changes: Any) -> Self:
-        """Return settings that differ in one label, as in ``with_label("kick", gate=0.3)``."""
+        """Return settings that differ in one label, as in ``with_label("kick", gate=0.3)``.
+
+        Raises
+        ------
+        SpecError
+            If there is no such setting, or a value is out of range.
+        """
         try:
             own = replace(self.for_label(label), **changes)
         except TypeError:
@@ -107,7 +113,13 @@ class Settings:
         return replace(self, labels={**self.labels, label: own})
 
     def with_sensitivity(self, sensitivity: float | Mapping[str, float], labels: Iterable[str]) -> Self:
-        """Return settings with this sensitivity, for some labels or for all of `labels`; it replaces a threshold."""
+        """Return settings with this sensitivity, for some labels or for all of `labels`; it replaces a threshold.
+
+        Raises
+        ------
+        SpecError
+            If it is out of range.
+        """
         if not isinstance(sensitivity, Mapping):
             sensitivity = dict.fromkeys(labels, sensitivity)
         changed = self
@@ -152,7 +164,7 @@ class Settings:
         except FileNotFoundError:
             raise SpecError(f"no settings file {path}") from None
         except OSError as error:
-            raise SpecError(f"settings file {path}: {reason(error)}") from None
+            raise SpecError(f"settings file {path}: {os_reason(error)}") from None
         except SpecError as error:
             raise SpecError(f"{path}: {error}") from None
         except (ValueError, RecursionError) as error:
@@ -173,7 +185,7 @@ def as_settings(value: object) -> Settings:
         If it is anything else, such as a dictionary.
     """
     if not isinstance(value, Settings):
-        raise SpecError(f"settings are a Settings, not {value!r}; of a dictionary Settings.from_dict makes one")
+        raise SpecError(f"settings must be a Settings, not {value!r}; Settings.from_dict makes one from a dictionary")
     return value
 
 

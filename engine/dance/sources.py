@@ -4,7 +4,7 @@ Samples are float32, mono, full scale 1, on the source's own clock; positions an
 
 Contents
 --------
-Read, Source, RATES, SoundFile, wanted, printable
+Read, Source, RATES, SoundFile, as_rates, printable
 """
 
 import os
@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError, SpecError, install
+from .errors import SourceError, SpecError, install, os_reason
 
 RATES = (44100, 48000)
 """Rates in hertz that music is recorded at; a model's own list is ``detector.spec.sample_rates``."""
@@ -111,7 +111,7 @@ class SoundFile(Source):
     SourceError
         If the file cannot be read, is no audio or holds none.
     SpecError
-        If a rate is none.
+        If a sample rate is not a whole number of hertz.
     """
 
     def __init__(
@@ -124,14 +124,14 @@ class SoundFile(Source):
             import soundfile
         except (ImportError, OSError) as error:
             raise SourceError(f"reading files needs soundfile: {install('files')} ({error})") from None
-        rates = wanted(sample_rate)
+        rates = as_rates(sample_rate)
         self.name = printable(os.fspath(path))
         _check_regular(path, self.name)
         try:
             self._file = soundfile.SoundFile(_openable(path))
         except TypeError:  # what it says of formats without a header
             raise SourceError(
-                f"{self.name}: raw samples, which tell no rate; send them to `dance listen --stdin`"
+                f"{self.name}: raw samples, which do not tell their rate; send them to `dance listen --stdin`"
             ) from None
         except (soundfile.LibsndfileError, OSError) as error:
             raise SourceError(f"{self.name}: not readable as audio ({_reason(error)})") from None
@@ -230,13 +230,13 @@ def _never_seek(file: Any) -> None:
     file.seekable = lambda: False
 
 
-def wanted(sample_rate: int | Sequence[int] | None) -> Sequence[int]:
+def as_rates(sample_rate: int | Sequence[int] | None) -> Sequence[int]:
     """Return the rates that an argument names, one, several or none.
 
     Raises
     ------
     SpecError
-        If one is no rate.
+        If one is not a whole number of hertz above 0.
     """
     if sample_rate is None:
         return RATES
@@ -260,7 +260,7 @@ def _check_regular(path: str | os.PathLike[str], name: str) -> None:
         pipe = "; for a pipe use `dance listen --stdin`" if name == "-" else ""
         raise SourceError(f"{name}: no such file{pipe}") from None
     except OSError as error:
-        raise SourceError(f"{name}: {error.strerror}") from None
+        raise SourceError(f"{name}: {os_reason(error)}") from None
     if stat.S_ISDIR(mode):
         raise SourceError(f"{name}: is a folder; name the files in it")
     if not stat.S_ISREG(mode):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import portaudio
-from .errors import SourceError, reason
+from .errors import SourceError, os_reason
 
 _STALL_SECONDS = 5.0  # an output that asks for nothing for this long is dead (PulseAudio wakes up in 1.9 s)
 
@@ -119,7 +119,7 @@ class Speaker:
                 )
         except (OSError, ValueError) as error:
             raise SourceError(
-                f'"{self.name}" does not play at {rate} Hz (PortAudio: {reason(error)}); '
+                f'"{self.name}" does not play at {rate} Hz (PortAudio: {os_reason(error)}); '
                 "name another output or another rate"
             ) from None
 

@@ -5,7 +5,7 @@ seconds and hertz, so that one model serves every sample rate that it names.
 
 Contents
 --------
-FeatureSpec, ModelSpec
+FeatureSpec, ModelSpec, FORMAT
 """
 
 import json
@@ -50,14 +50,14 @@ class FeatureSpec:
     floor: float = 1e-10
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop_seconds <= self.window_seconds:
-            raise SpecError("hop_seconds must be positive and at most window_seconds")
+        if not 0 < self.hop_seconds <= self.window_seconds < math.inf:
+            raise SpecError("hop_seconds must be positive and at most window_seconds, which must be finite")
         if not 0 < self.attack_seconds < self.window_seconds:
             raise SpecError("attack_seconds must lie between 0 and window_seconds")
-        if not 0 <= self.f_min < self.f_max:
-            raise SpecError("f_min must be at least 0 and below f_max")
-        if self.bands < 1 or self.floor <= 0:
-            raise SpecError("bands must be at least 1 and floor positive")
+        if not 0 <= self.f_min < self.f_max < math.inf:
+            raise SpecError("f_min must be at least 0 and below f_max, which must be finite")
+        if not self.bands >= 1 or not 0 < self.floor < math.inf:
+            raise SpecError("bands must be at least 1, floor positive and finite")
 
     def frame_end(self, frame: int, sample_rate: int) -> int:
         """Return the sample before which frame number `frame` (from 0) ends."""
@@ -91,14 +91,14 @@ class ModelSpec:
     presence_seconds : float
         Time constant of the decay of presence.
     expectation : float
-        How much an activation is weighed by what repeats, in logits (`dance.expectation`); 0: not at all, as in
-        files that do not say.
+        How much repetition moves an activation, in logits (`dance.expectation`); 0, the default of files without
+        this field: not at all.
     votes : float
         How far log-odds of an activation move towards those of hits that sounded alike (`dance.votes`), at most 1;
-        0: not at all, as in files that do not say.
+        0, the default of files without this field: not at all.
     evidence : float
-        How far log-odds of activations fall while nothing has proved that there are drums (`dance.evidence`); 0: not
-        at all, as in files that do not say.
+        How far log-odds of activations fall while nothing has proved that there are drums (`dance.evidence`); 0,
+        the default of files without this field: not at all.
     """
 
     name: str
@@ -129,13 +129,15 @@ class ModelSpec:
             raise SpecError("thresholds must lie between 0 and 1")
         if min(self.refractory_seconds) < 0:
             raise SpecError("refractory_seconds must not be negative")
-        if not self.sample_rates or min(self.sample_rates) < 2 * self.features.f_max:
+        if not self.sample_rates or not all(2 * self.features.f_max <= rate < math.inf for rate in self.sample_rates):
             raise SpecError("sample_rates must be given, each at least twice f_max")
-        if self.presence_seconds <= 0 or self.maximum_seconds < 0:
-            raise SpecError("presence_seconds must be positive and maximum_seconds not negative")
+        if not 0 < self.presence_seconds < math.inf:
+            raise SpecError("presence_seconds must be positive and finite")
+        if not 0 <= self.maximum_seconds < math.inf:
+            raise SpecError("maximum_seconds must be 0 or more, and finite")
         for name in ("expectation", "evidence"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise SpecError(f"{name} must not be negative")
+                raise SpecError(f"{name} must be 0 or more, and finite")
         if not 0 <= self.votes <= 1:
             raise SpecError("votes must lie between 0 and 1")
 
@@ -158,7 +160,7 @@ class ModelSpec:
             raise SpecError(f"the model's description is not JSON: {error}") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise SpecError(f"the model's description is not of format {FORMAT}; export it again")
-        for name in ("expectation", "votes", "evidence"):  # models of before they were known
+        for name in ("expectation", "votes", "evidence"):  # models exported before these fields existed
             values.setdefault(name, 0.0)
         features = values.pop("features", None)
         try:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import SourceError
+from .errors import SourceError, os_reason
 from .events import Event
 from .files import replacing
 
@@ -44,13 +44,13 @@ def read_hits(path: str | os.PathLike[str]) -> list[Hit]:
             rows = csv.DictReader(file, delimiter="\t")
             hits = sorted(Hit(float(row["time"]), row["label"], float(row["velocity"])) for row in rows)
             if not all(math.isfinite(hit.time) for hit in hits):
-                raise ValueError("a time is no number")
+                raise ValueError("a time is not a finite number")
             return hits
     except OSError as error:
-        raise SourceError(f"{os.fspath(path)}: {error.strerror}") from None
+        raise SourceError(f"{os.fspath(path)}: {os_reason(error)}") from None
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise SourceError(
-            f"{os.fspath(path)}: no table with the tab-separated columns time, label, velocity ({error})"
+            f"{os.fspath(path)}: not a table with the tab-separated columns time, label, velocity ({error})"
         ) from None
 
 

@@ -1,9 +1,9 @@
 """What hits that sound alike were taken for, and how that moves onset activations.
 
-A drum sounds alike whenever it is hit. Where a network hesitates over one hit in a mix, it has heard the same drum more
-clearly before; and what only once sounds like a snare is none among twenty like it that did not. Here each frame that
-may be a hit is compared with those before by the network's timbre, and its activations move towards what these were
-taken for. It costs no delay, since only the past is asked.
+A drum sounds similar each time it is hit. Where the network hesitates over a hit in a mix, it has heard the same drum
+more clearly before; and a sound taken for a snare once is not a snare if twenty others like it were not. Here each
+frame that may be a hit is compared with earlier hits by the network's timbre, and its activations move towards what
+these were taken for. Only the past is used, so no delay is added.
 
 Contents
 --------

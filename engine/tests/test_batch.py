@@ -53,7 +53,7 @@ def test_a_process_that_dies_costs_what_it_worked_on() -> None:
     results = list(each(double, [1, 99, 3, 4, 5, 99, 7], 2, nothing))
     died = [outcome for item, outcome in results if item == 99]
     assert len(died) == 2
-    assert all(isinstance(outcome, SourceError) and "99: the process died" in str(outcome) for outcome in died)
+    assert all(isinstance(outcome, SourceError) and "99: the process working" in str(outcome) for outcome in died)
     assert sorted(each for each in results if each[0] != 99) == [(1, 2), (3, 6), (4, 8), (5, 10), (7, 14)]
 
 

@@ -141,7 +141,7 @@ def test_no_file_ends_the_others_whatever_its_name(
     assert transcribe(*files, "--out", tmp_path / "out", "--format", "tsv,midi") == 2
     out, err = capsys.readouterr()
     raw, long = err.splitlines()
-    assert raw.endswith("x.raw: raw samples, which tell no rate; send them to `dance listen --stdin`")
+    assert raw.endswith("x.raw: raw samples, which do not tell their rate; send them to `dance listen --stdin`")
     assert long.endswith("xxx.wav: File name too long")
     assert r"caf\udce9.wav -> " in out
     names = {os.fsencode(path.name) for path in (tmp_path / "out").iterdir()}
@@ -176,7 +176,7 @@ def test_what_lies_beside_the_song_is_spared(tmp_path: Path, wav: Path, capsys: 
 def test_a_name_that_is_too_long_costs_a_line(tmp_path: Path, wav: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = shutil.copy(wav, tmp_path / f"{'x' * 251}.wav")
     assert transcribe(long, wav, "--out", tmp_path / "out", "--format", "jams") == 2
-    assert "the name is too long for its results" in capsys.readouterr().err
+    assert "the name is too long for those of its results" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["drums.jams"]
 
 
@@ -240,11 +240,11 @@ def test_wrong_arguments_are_code_2(wav: Path, options: list[str], message: str)
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("transcribe --out x --jobs x", "--jobs: 'x' is no whole number"),
-        ("latency --hits x", "--hits: 'x' is no whole number"),
-        ("latency --rate 1.5", "--rate: '1.5' is no whole number"),
+        ("transcribe --out x --jobs x", "--jobs: 'x' is not a whole number"),
+        ("latency --hits x", "--hits: 'x' is not a whole number"),
+        ("latency --rate 1.5", "--rate: '1.5' is not a whole number"),
         ("listen --rate 0", "--rate: must be at least 1, not 0"),
-        ("listen --osc-release x", "--osc-release: 'x' is no number of seconds"),
+        ("listen --osc-release x", "--osc-release: 'x' is not a number of seconds"),
         ("listen --midi-notes 60", "--midi-notes: '60' is not like kick=36,snare=38"),
         ("listen --midi-notes kick=x", "--midi-notes: 'kick=x' is not like kick=36,snare=38"),
         ("listen --web 99999", "--web: must be 0 to 65535, not 99999"),
@@ -252,7 +252,7 @@ def test_wrong_arguments_are_code_2(wav: Path, options: list[str], message: str)
         ("listen --seconds 0", "--seconds: must be more than 0 seconds, not 0"),
         ("listen --seconds -1", "--seconds: must be more than 0 seconds, not -1"),
         ("listen --seconds nan", "--seconds: must be more than 0 seconds, not nan"),
-        ("listen --seconds x", "--seconds: 'x' is no number of seconds"),
+        ("listen --seconds x", "--seconds: 'x' is not a number of seconds"),
     ],
 )
 def test_what_is_no_such_number_is_told(command: str, problem: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,11 +7,13 @@ import re
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from stage import run
+from tiny_model import SPEC, save
 
 import dance.detector
 from dance import Event
@@ -41,7 +43,7 @@ def test_a_machine_with_a_microphone(monkeypatch: pytest.MonkeyPatch, capsys: py
     for line in (
         rf"dance +{re.escape(dance.__version__)}",
         r"python +3\..*NumPy.*ONNX Runtime \d.*",
-        r"input +3 USB Audio: - \(hw:1,0\): 2 at 48000 Hz, taken by default",
+        r"input +3 USB Audio: - \(hw:1,0\): 2 at 48000 Hz, used by default",
         r"model +\S.*kick, snare, hihat.*; \d+ bytes, [0-9a-f]{12}",
         r"self-test +44100 Hz: (\d+) of \1 drums heard, 0 events where nothing was hit",
         r"self-test +48000 Hz: (\d+) of \1 drums heard, 0 events where nothing was hit",
@@ -94,6 +96,19 @@ def test_a_model_that_hears_nothing_fails_the_self_test(
     assert re.search(r"^self-test +the model does not work here", text, re.MULTILINE)
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_model_for_one_rate_is_asked_at_that_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        dance.detector, "RELEASED", save(tmp_path / "only48.onnx", replace(SPEC, name="only48", sample_rates=(48000,)))
+    )
+    _, text = report(capsys)
+    assert re.search(r"^model +only48: kick, snare, hihat; ", text, re.MULTILINE)
+    assert re.search(r"^self-test +48000 Hz: ", text, re.MULTILINE)
+    assert "44100" not in text
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "verdict", "unfit"),
     [([1.0] * 100, "keeps up", False), ([1.0] * 90 + [5.0] * 10, "tight", False), ([11.0] * 100, "too slow", True)],
@@ -102,7 +117,7 @@ def test_the_verdict_on_the_cost(milliseconds: list[float], verdict: str, unfit:
     finding = doctor.cost(48000, 0.01, np.array(milliseconds) / 1000)
     assert finding.text.endswith(verdict)
     assert finding.unfit == unfit
-    assert bool(finding.mend) == (verdict != "keeps up")
+    assert bool(finding.remedy) == (verdict != "keeps up")
 
 
 def test_right_and_stray_events() -> None:

@@ -452,7 +452,7 @@ def test_the_callback_may_stop_the_engine(aside: bool) -> None:
 
 def test_presence_jumps_and_decays_when_the_input_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    for module in ("engine", "consumers"):
+    for module in ("engine", "base_engine"):
         monkeypatch.setattr(f"dance.{module}.monotonic", lambda: clock[0])
     alone = detector()
     sound = SOUND[: 44100 // 8 + 2000]  # up to shortly after the first hit
@@ -468,7 +468,7 @@ def test_presence_jumps_and_decays_when_the_input_stalls(monkeypatch: pytest.Mon
 
 
 def test_hits_that_only_the_end_decides_are_present(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("engine", "consumers"):
+    for module in ("engine", "base_engine"):
         monkeypatch.setattr(f"dance.{module}.monotonic", lambda: 1000.0)
     alone = detector()
     sound = next(SOUND[:end] for end in range(4410, len(SOUND), 221) if _late(end))

@@ -13,7 +13,7 @@ from benchmarks import instructions
 def before() -> dict[str, float]:
     try:
         return instructions.baseline()
-    except instructions.CannotCountError as error:
+    except instructions.CannotMeasureError as error:
         pytest.skip(str(error))
 
 
@@ -51,7 +51,7 @@ def test_the_baseline_keeps_other_compilers(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(instructions, "compiler", lambda: "there gcc 2")
     assert instructions.baseline(path) == {"LogMel._transform": 2.0}
     monkeypatch.setattr(instructions, "compiler", lambda: "nowhere gcc 3")
-    with pytest.raises(instructions.CannotCountError, match="--renew"):
+    with pytest.raises(instructions.CannotMeasureError, match="--renew"):
         instructions.baseline(path)
 
 

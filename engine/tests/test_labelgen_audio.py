@@ -20,8 +20,7 @@ import torch
 
 from benchmarks import label_quality
 from dance.labels import LABELS
-from labelgen import audio, packs, shreds
-from labelgen.attack import Recording
+from labelgen import audio, packs, recordings, shreds
 from labelgen.chunks import Label, Manifest, read_labels
 from labelgen.material import Item, read_manifest
 from training import shred_bank, shred_data, shred_exam, train_shreds
@@ -454,7 +453,7 @@ def test_songs_are_separated_by_demucs(chunks, classifier, separator, tmp_path, 
     sf.write(tmp_path / "song.wav", mix, RATE)
     options = audio.Options(tmp_path / "out", classifier, "tiny", separator, "cpu", False,
                             ("drums", "backing", "other"), 30.0, 3600.0, shreds.RISE_DB, "CC0")  # fmt: skip
-    (chunk,) = audio.Labeller(options).label(audio.Song(tmp_path / "song.wav", "song.wav", "here"))
+    (chunk,) = audio.Labeller(options).label(recordings.Song(tmp_path / "song.wav", "song.wav", "here"))
     assert (chunk.method, chunk.licence) == ("audio, tiny", "CC0") and chunk.stems == options.stems
     files = {stem: sf.read(tmp_path / "out" / f"{chunk.name}{stem}.flac")[0] for stem in ("", ".drums", ".backing")}
     np.testing.assert_allclose(files[".drums"] + files[".backing"], files[""], atol=1e-4)
@@ -480,14 +479,14 @@ def test_the_command_line_separates_and_goes_on(chunks, classifier, separator, t
 def test_long_songs_are_worked_on_in_stretches(chunks, classifier, tmp_path, monkeypatch):
     drums, truth = grid(chunks)
     sf.write(tmp_path / "d.wav", drums, RATE, subtype="FLOAT")
-    monkeypatch.setattr(audio, "STRETCH", 3.0)
-    monkeypatch.setattr(audio, "MARGIN", 1.0)
-    parts = list(audio.stretches(tmp_path / "d.wav", 60.0))
+    monkeypatch.setattr(recordings, "STRETCH", 3.0)
+    monkeypatch.setattr(recordings, "MARGIN", 1.0)
+    parts = list(recordings.stretches(tmp_path / "d.wav", 60.0))
     assert [start for start, _, _ in parts] == [0, 3, 6] and max(len(part) for *_, part in parts) <= 5 * RATE
     joined = [part[margin : margin + 3 * RATE, 0] for _, margin, part in parts]
     np.testing.assert_array_equal(np.concatenate(joined), drums)
     options = audio.Options(tmp_path / "out", classifier, "", None, "cpu", True, (), 3.0, 60.0, shreds.RISE_DB, "")
-    made = audio.Labeller(options).label(audio.Song(tmp_path / "d.wav", "d", ""))
+    made = audio.Labeller(options).label(recordings.Song(tmp_path / "d.wav", "d", ""))
     labels = [x._replace(time=x.time + c.details["start"]) for c in made
               for x in read_labels(tmp_path / "out" / f"{c.name}.tsv")]  # fmt: skip
     assert found(truth, labels).f > 0.9
@@ -499,12 +498,12 @@ def test_samples_beyond_full_scale_and_none_at_all_are_no_noise(tmp_path):
     wrong[RATE : RATE + 3] = np.nan, np.inf, -np.inf
     sf.write(tmp_path / "wrong.wav", wrong, RATE, subtype="FLOAT")
     right = np.where(np.isfinite(wrong), sound, 0) * 2  # the loudest is 1
-    ((_, _, heard),) = audio.stretches(tmp_path / "wrong.wav", 60.0)
+    ((_, _, heard),) = recordings.stretches(tmp_path / "wrong.wav", 60.0)
     np.testing.assert_allclose(heard[:, 0], right, atol=1e-4)
-    np.testing.assert_allclose(Recording(tmp_path / "wrong.wav").read(0, 3), right, atol=1e-4)
-    np.testing.assert_allclose(Recording(tmp_path / "wrong.wav", part=True).read(0, 0.5), wrong[: RATE // 2])
+    np.testing.assert_allclose(recordings.Recording(tmp_path / "wrong.wav").read(0, 3), right, atol=1e-4)
+    np.testing.assert_allclose(recordings.Recording(tmp_path / "wrong.wav", part=True).read(0, 0.5), wrong[: RATE // 2])
     sf.write(tmp_path / "cancels.wav", np.stack([sound, -sound], axis=1), RATE)
-    for read in (Recording, lambda path: next(audio.stretches(path, 60.0))):
+    for read in (recordings.Recording, lambda path: next(recordings.stretches(path, 60.0))):
         with pytest.raises(ValueError, match="silent, or its channels cancel"):
             read(tmp_path / "cancels.wav")
 
@@ -573,7 +572,6 @@ def test_wrong_options_give_a_line_and_code_2(chunks, classifier, separator, tmp
     for arguments, complaint in [
         ((tmp_path / "nowhere.wav",), "nowhere.wav"),
         ((song, "--drums-only", "--stems"), "no stems to keep"),
-        ((song, "--seconds", "0.5"), "--seconds must lie"),
         ((tmp_path, "--drums-only", "--classifier", classifier), "no recordings"),
         ((song, "--drums-only", "--classifier", tmp_path / "none.onnx"), "none.onnx"),
         ((song, *model, "--stems", "flute"), "no flute; there are drums, other, backing"),
@@ -583,8 +581,9 @@ def test_wrong_options_give_a_line_and_code_2(chunks, classifier, separator, tmp
     ]:
         assert run(tmp_path / "out", *arguments) == 2
         assert complaint in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        run(tmp_path / "out", song, "--longest", "0")
+    for wrong in (("--longest", "0"), ("--seconds", "301")):
+        with pytest.raises(SystemExit):
+            run(tmp_path / "out", song, *wrong)
     assert train_shreds.main(["--oneshots", "nowhere.csv", "--chunks", "x", "--validate", "x"]) == 2
     assert "nowhere.csv" in capsys.readouterr().err
 
@@ -651,12 +650,12 @@ def test_exam_of_a_classifier(chunks, classifier, tmp_path, capsys):
 # -- the released classifier
 
 
-@pytest.mark.skipif(not shreds.released().exists(), reason="no released classifier yet")
+@pytest.mark.skipif(not shreds.RELEASED.exists(), reason="no released classifier yet")
 def test_released_classifier_on_human_labels():
     folder = SHARED / "eval" / "mdb-dev"
     if not folder.is_dir():
         pytest.skip("no recordings with human labels")
-    ours = shreds.ShredClassifier(shreds.released())
+    ours = shreds.ShredClassifier(shreds.RELEASED)
     counts = dict.fromkeys(LABELS, Count())
     for drums, _, truth in label_quality.from_folders(folder / "drum_only", folder / "audio", folder / "labels"):
         labels = audio.hear(drums, drums, ours).labels
@@ -666,7 +665,7 @@ def test_released_classifier_on_human_labels():
     assert counts["kick"].f > 0.92 and counts["snare"].f > 0.75 and counts["hihat"].f > 0.70
 
 
-@pytest.mark.skipif(not shreds.released().exists(), reason="no released classifier yet")
+@pytest.mark.skipif(not shreds.RELEASED.exists(), reason="no released classifier yet")
 def test_released_classifier_on_kits_never_seen():
     manifest = SHARED / "material" / "manifest.csv"
     if not manifest.is_file():
@@ -674,7 +673,7 @@ def test_released_classifier_on_kits_never_seen():
     with manifest.open(newline="") as file:
         assert {"split", "source"} <= set(next(csv.reader(file)))
     shots = [x for x in read_manifest(manifest, "test") if "midi" not in x.cls]
-    ours = shreds.ShredClassifier(shreds.released())
+    ours = shreds.ShredClassifier(shreds.RELEASED)
     gaps = np.random.default_rng(0).uniform(0.08, 0.4, 4000)
     exam = shred_exam.Exam(shred_data.whole_kits(shots), gaps, [], [], 0, ours.spec)
     questions = [question for question in exam.questions(6) if question.kind in ("one-shots", "passages")]

@@ -8,8 +8,10 @@ import pytest
 import soundfile as sf
 import studio
 
-from labelgen import attack, four_floor
+from labelgen import four_floor
+from labelgen.attack import rises_of
 from labelgen.chunks import Manifest, read_labels
+from labelgen.recordings import Recording
 
 RATE = studio.RATE
 SHARED = Path(os.environ.get("DANCE_SHARED", Path(__file__).parents[2] / ".." / "shared"))
@@ -38,7 +40,7 @@ HOUSE = {"kick": "x...x...x...x...", "snare": "....x.......x...", "hat_closed": 
 
 
 def read(samples):
-    return four_floor.read_stretch(samples, attack.rises_of(iter([samples])))
+    return four_floor.read_stretch(samples, rises_of(iter([samples])))
 
 
 def times(reading, label):
@@ -117,7 +119,7 @@ def test_a_set_may_change_its_tempo(tmp_path, monkeypatch):
     both = np.concatenate([np.pad(p, (0, RATE * 20 - len(p))) for p in parts])
     sf.write(tmp_path / "set.wav", both, RATE)
     monkeypatch.setattr(four_floor, "STRETCH", 20.0)
-    readings = four_floor.label_recording(attack.Recording(tmp_path / "set.wav"))
+    readings = four_floor.label_recording(Recording(tmp_path / "set.wav"))
     assert [start for start, _ in readings] == [0.0, 20.0]
     assert [round(reading.tempo) for _, reading in readings] == [124, 132]
 
@@ -178,7 +180,7 @@ def test_real_loops():
     for path in sorted((SHARED / "eval" / "loops-dev" / "audio").iterdir()):
         lines = (path.parents[1] / "labels" / f"{path.stem}.txt").read_text().splitlines()
         truth = np.array([float(line.split()[0]) for line in lines])
-        ((_, reading),) = four_floor.label_recording(attack.Recording(path))
+        ((_, reading),) = four_floor.label_recording(Recording(path))
         kicks = times(reading, "kick")
         given += len(kicks)
         labelled += len(truth)

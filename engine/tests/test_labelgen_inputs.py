@@ -1,6 +1,7 @@
 """Whatever is in a library: a clear line for what is bad, nothing lost of what is good."""
 
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -9,13 +10,29 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 import pytest
+import soundfile as sf
 import studio
 
 pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
 
-from labelgen import drumless, midi, midi_files, strums
+from labelgen import (
+    audio,
+    drumless,
+    four_floor,
+    manual,
+    midi,
+    midi_files,
+    modules,
+    multitrack,
+    noises,
+    pseudo,
+    remix,
+    rooms,
+    strums,
+)
 from labelgen.chunks import Manifest, chunk_name, read_labels
 from labelgen.files import find_files, regular_file
+from labelgen.pools import Processes
 from labelgen.synth import SoundFont
 
 FONT = studio.soundfont()
@@ -252,11 +269,53 @@ def test_a_short_row_of_a_drumless_manifest_is_named(tmp_path, capsys):
 
 
 def test_chunks_too_short_to_learn_from_are_refused_at_once(tmp_path, capsys):
-    (tmp_path / "m.csv").write_text("path,source,licence,split\na.wav,me,CC0,train\n")
-    for main, given in ((drumless.main, tmp_path / "m.csv"), (strums.main, tmp_path)):
+    for script in (audio, drumless, four_floor, manual, midi, modules, multitrack, noises, pseudo, strums):
         with pytest.raises(SystemExit, match="2"):
-            main([str(given), "--seconds", "0.05", "--out", str(tmp_path / "o")])
-        assert "--seconds: must be at least 1 seconds, not 0.05" in capsys.readouterr().err
+            script.main([*[str(tmp_path)][: script is not noises], "--seconds", "0.5", "--out", str(tmp_path / "o")])
+        assert re.search("--seconds: must be (at least )?1 .*seconds, not 0.5", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("script", [strums, rooms, remix, drumless])
+def test_a_disk_that_goes_away_stops_the_run_and_blames_no_unit(script, tmp_path, monkeypatch, capsys):
+    library, elsewhere = tmp_path / "library", tmp_path / "elsewhere"
+    inputs = [library] if script in (strums, rooms) else [library, library] if script is remix else [tmp_path / "m.csv"]
+    if script in (rooms, remix):
+        studio.chunk_set(library, count=1, seconds=6.0)
+    else:
+        library.mkdir()
+        sf.write(library / "a.wav", np.sin(np.arange(30_000) / 50), 10_000)
+        (tmp_path / "m.csv").write_text(f"path,source,licence,split\n{library / 'a.wav'},me,CC0,train\n")
+
+    def vanish(*arguments):
+        library.rename(elsewhere)
+        return Processes(*arguments)
+
+    monkeypatch.setattr("labelgen.work.Processes", vanish)
+    count = ["--count", "1", "--seconds", "3"] if script is strums else []
+    command = [*map(str, inputs), *count, "--out", str(tmp_path / "set"), "--jobs", "1"]
+    assert script.main(command) == 2
+    assert f"labelgen: {library} is gone; when it is back" in capsys.readouterr().err
+    monkeypatch.undo()
+    elsewhere.rename(library)
+    assert script.main(command) == 0
+    assert Manifest(tmp_path / "set").refused() == {} and len(Manifest(tmp_path / "set").chunks()) == 1
+
+
+def test_drumless_recordings_of_floats_may_hold_anything(tmp_path):
+    sound = 0.5 * np.sin(np.arange(30_000) / 50)
+    sound[1000:1003] = np.nan, np.inf, -np.inf
+    sf.write(os.fsencode(tmp_path / STRANGE.replace(".mid", ".wav")), sound, 10_000, subtype="FLOAT")
+    (tmp_path / "text.wav").write_text("Dear diary")
+    rows = f"{STRANGE.replace('.mid', '.wav')},me,CC0,train\ntext.wav,me,CC0,train\n"
+    (tmp_path / "m.csv").write_bytes(os.fsencode("path,source,licence,split\n" + rows))
+    out = tmp_path / "set"
+    command = [str(tmp_path / "m.csv"), "--sample-rate", "10000", "--out", str(out), "--jobs", "1"]
+    assert drumless.main(command) == 0
+    (chunk,) = Manifest(out).chunks()
+    audio, _ = sf.read(out / f"{chunk.name}.flac")
+    np.testing.assert_allclose(audio, 2 * np.where(np.isfinite(sound), sound, 0), atol=1e-3)
+    assert list(Manifest(out).refused()) == ["text.wav"]
+    assert Manifest(out).refused()["text.wav"].startswith("ValueError: not readable as audio")
 
 
 def test_drumless_manifests_that_are_none(tmp_path, capsys):

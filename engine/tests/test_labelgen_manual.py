@@ -15,8 +15,9 @@ from stage import run
 from dance.labels import MDB
 from labelgen import label_files, manual
 from labelgen.align import align
-from labelgen.attack import Recording, rises_of
+from labelgen.attack import rises_of
 from labelgen.chunks import Manifest, read_labels
+from labelgen.recordings import Recording
 
 RATE = studio.RATE
 SHARED = Path(os.environ.get("DANCE_SHARED", Path(__file__).parents[2] / ".." / "shared"))

@@ -11,10 +11,11 @@ import soundfile as sf
 import studio
 
 from dance.labels import LABELS
-from labelgen import modules
+from labelgen import modules, openmpt
 from labelgen.chunks import Manifest, read_labels
-from labelgen.modules import Module, Use, judge
+from labelgen.modules import Use, judge
 from labelgen.multitrack import kind_of
+from labelgen.openmpt import Module
 
 RATE = studio.RATE
 ROW = 0.12
@@ -30,7 +31,7 @@ SNARES = [row for row in range(256) if row % 8 == 4]
 @pytest.fixture(autouse=True)
 def _library() -> None:
     try:
-        modules._library()
+        openmpt.library()
     except ValueError as error:
         pytest.skip(str(error))
 
@@ -192,17 +193,17 @@ def test_what_cannot_be_used_is_told(tmp_path, capfd, monkeypatch):
     (folder / "cut.mod").write_bytes(data[:500])
     refused = made(folder, tmp_path / "out").refused()
     assert set(refused) == {"melody.mod", "text.xm", "cut.mod"}
-    assert refused["text.xm"] == "ValueError: no module that libopenmpt can read"
+    assert refused["text.xm"] == "ValueError: not a module that libopenmpt can read"
     assert "are surely drums" in refused["melody.mod"]
     made(folder, tmp_path / "out")
     assert "1 done before" not in capfd.readouterr().err.splitlines()[-1]
-    for table, told in (("song.mod,kick", "no instrument of a song"), ("song.mod#1,kick", "no such song: song.mod")):
+    for table, told in (("song.mod,kick", "not an instrument of"), ("song.mod#1,kick", "no such song: song.mod")):
         (tmp_path / "tracks.csv").write_text(f"path,class\n{table}\n")
         assert modules.main([str(folder), "--tracks", str(tmp_path / "tracks.csv")]) == 2
         assert told in capfd.readouterr().err
     assert modules.main([str(tmp_path / "nowhere")]) == 2
-    modules._library.cache_clear()
-    monkeypatch.setattr(modules.ctypes, "CDLL", lambda _: (_ for _ in ()).throw(OSError("gone")))
+    openmpt.library.cache_clear()
+    monkeypatch.setattr(openmpt.ctypes, "CDLL", lambda _: (_ for _ in ()).throw(OSError("gone")))
     assert modules.main([str(folder)]) == 2
     assert "apt-get install libopenmpt0" in capfd.readouterr().err
 

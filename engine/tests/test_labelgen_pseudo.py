@@ -16,8 +16,8 @@ from dance.labels import LABELS
 from dance.network import Network
 from dance.spec import FeatureSpec
 from labelgen import pseudo
-from labelgen.audio import RATE
 from labelgen.chunks import DOUBTED, Manifest, layered, read_labels
+from labelgen.recordings import RATE
 from training.dataset import UNKNOWN, chunk_features
 from training.score import Count, match
 
@@ -80,7 +80,7 @@ def test_the_benchmark_tells_hits_that_are_taught_as_silence(heard, tmp_path):
 
 
 def test_several_teachers_agree_with_one_that_is_all_of_them(heard, tmp_path):
-    arguments = [str(SONG), "--jobs", "1", "--confidence", "0.5", "--model", *[str(pseudo.released())] * 2]
+    arguments = [str(SONG), "--jobs", "1", "--confidence", "0.5", "--model", *[str(pseudo.RELEASED)] * 2]
     assert pseudo.main([*arguments, "--out", str(tmp_path)]) == 0
     for chunk in Manifest(tmp_path).chunks():
         assert read_labels(tmp_path / f"{chunk.name}.tsv") == read_labels(heard / f"{chunk.name}.tsv")
@@ -144,10 +144,10 @@ def test_what_holds_no_drums_is_a_backing(tmp_path):
 def test_wrong_arguments_are_told(tmp_path, capsys):
     assert pseudo.main([str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
     assert "no such file" in capsys.readouterr().err
-    (tmp_path / "model.onnx").write_text("no model")
+    (tmp_path / "model.onnx").write_text("Dear diary")
     shutil.copy(SONG, tmp_path)
     assert pseudo.main([str(tmp_path), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "model.onnx")]) == 2
-    assert "no model" in capsys.readouterr().err
+    assert "model.onnx is not a model" in capsys.readouterr().err
     assert pseudo.main([str(SONG), "--out", str(tmp_path / "model.onnx")]) == 2
     assert capsys.readouterr().err.startswith("labelgen: [Errno 17] File exists")
 

@@ -72,7 +72,7 @@ def test_the_report_says_what_was_refused_and_what_is_lost(reviewed):
 def test_labels_are_read_by_time(tmp_path):
     (tmp_path / "a.tsv").write_text("time\tlabel\tvelocity\n1.5\tkick\t1\n0.5\tclap\t0\n")
     assert read_labels(tmp_path / "a.tsv", foreign=True) == [Label(0.5, "clap", 0.0), Label(1.5, "kick", 1.0)]
-    with pytest.raises(ValueError, match=r"a\.tsv: line 3 \(no label of ours: clap\)"):
+    with pytest.raises(ValueError, match=r"a\.tsv: line 3 \(unknown label: clap\)"):
         read_labels(tmp_path / "a.tsv")
 
 

@@ -130,21 +130,22 @@ def test_a_library_that_goes_away_stops_the_run_and_blames_no_file(tmp_path, cap
                 library.rename(tmp_path / "elsewhere")
 
     args = arguments(out, "--jobs", "1")
-    args.inputs = [library]
     vanishes = 0  # the files that are listed already cannot be read
-    assert run_command(args, make_file, jobs(), total=4) == 2
+    assert run_command(args, make_file, jobs(), total=4, inputs=[library], by_file=True) == 2
     assert capsys.readouterr().err.endswith(f"labelgen: {library} is gone; when it is back, the same command goes on "
                                             "from here\n")  # fmt: skip
     assert Manifest(out).refused() == {}
-    assert run_command(args, make_file, jobs(), total=4) == 2  # nor are they when it is gone before the start
+    assert (
+        run_command(args, make_file, jobs(), total=4, inputs=[library], by_file=True) == 2
+    )  # nor are they when it is gone before the start
     (tmp_path / "elsewhere").rename(library)
     (library / "z.mid").unlink()  # and the folders that are listed already hold nothing
     vanishes = 1
-    assert run_command(args, make_file, jobs(), total=3) == 2
+    assert run_command(args, make_file, jobs(), total=3, inputs=[library], by_file=True) == 2
     assert "labelgen: 1 of 3 songs are gone; when" in capsys.readouterr().err
     (tmp_path / "elsewhere").rename(library)
     vanishes = None
-    assert run_command(args, make_file, jobs(), total=3) == 0
+    assert run_command(args, make_file, jobs(), total=3, inputs=[library], by_file=True) == 0
     assert [c.unit for c in Manifest(out).chunks()] == ["a.mid", "b.mid", "c.mid"]
     assert Manifest(out).refused() == {}
 
@@ -191,8 +192,8 @@ def test_inputs_that_would_change_the_names_of_songs_are_refused(tmp_path, capsy
 
     def code(out, *inputs):
         args = arguments(tmp_path / out, "--jobs", "1")
-        args.inputs = inputs
-        return run_command(args, make, [(key, (key, "good")) for key, _ in find_files(inputs, (".mid",))])
+        jobs = [(key, (key, "good")) for key, _ in find_files(inputs, (".mid",))]
+        return run_command(args, make, jobs, inputs=inputs, by_file=True)
 
     def done(out):
         return sorted({c.unit for c in Manifest(tmp_path / out).chunks()})
@@ -226,7 +227,7 @@ def test_songs_of_another_library_with_names_that_are_done_are_told(tmp_path, ca
     assert "another source" not in capsys.readouterr().err
     assert run_units(make_song, [*second, ("03", Song("03", "album B"))], tmp_path, 1) == 0
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("labelgen: 2 of those done before came from another source, as 01;") and "--out" in told
+    assert told.startswith("labelgen: 2 of those done before came from another source, such as 01;") and "--out" in told
     assert [c.source for c in Manifest(tmp_path).chunks()] == ["album A", "album A", "album B"]
 
 
@@ -241,15 +242,15 @@ def test_a_full_disk_stops_the_run_and_blames_no_unit(tmp_path, capsys):
     with pytest.raises(WorkError, match="No space left"):
         run_units(make, units("full", "good"), tmp_path, 1)
     assert Manifest(tmp_path).refused() == {}
-    assert run_command(arguments(tmp_path, "--jobs", "1"), make, units("full")) == 2
+    assert run_command(arguments(tmp_path, "--jobs", "1"), make, units("full"), inputs=()) == 2
     assert "No space left" in capsys.readouterr().err
 
 
 def test_what_breaks_every_unit_is_said_once(tmp_path, capsys):
-    assert run_command(arguments(tmp_path, "--jobs", "2"), make, units("good"), prepare, ("broken",)) == 2
+    assert run_command(arguments(tmp_path, "--jobs", "2"), make, units("good"), prepare, ("broken",), inputs=()) == 2
     assert capsys.readouterr().err.endswith("labelgen: ValueError: no kit can be drawn\n")
     (tmp_path / "file").write_text("")
-    assert run_command(arguments(tmp_path / "file"), make, units("good")) == 2
+    assert run_command(arguments(tmp_path / "file"), make, units("good"), inputs=()) == 2
     assert rows(tmp_path) == []
 
 
@@ -466,7 +467,8 @@ def test_a_cluster_renders_the_same_songs(scheduler, library, uninterrupted, tmp
 
 
 def test_a_cluster_that_cannot_prepare_says_why(scheduler, tmp_path, capsys):
-    code = run_command(arguments(tmp_path, "--scheduler", scheduler), make, units("good"), prepare, ("broken",))
+    args = arguments(tmp_path, "--scheduler", scheduler)
+    code = run_command(args, make, units("good"), prepare, ("broken",), inputs=())
     assert code == 2 and "no kit can be drawn" in capsys.readouterr().err
 
 
@@ -496,9 +498,9 @@ def test_ctrl_c_leaves_nothing_half_done(where, scheduler, library, tmp_path):
 def test_no_scheduler_is_said_at_once(tmp_path, capsys, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("labelgen.pools.PATIENCE", 0.5)
-    assert run_command(arguments(tmp_path, "--scheduler", "tcp://127.0.0.1:9"), make, units("good")) == 2
+    assert run_command(arguments(tmp_path, "--scheduler", "tcp://127.0.0.1:9"), make, units("good"), inputs=()) == 2
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
-    assert run_command(arguments(tmp_path, "--scheduler", "nonsense://"), make, units("good")) == 2
+    assert run_command(arguments(tmp_path, "--scheduler", "nonsense://"), make, units("good"), inputs=()) == 2
 
 
 def test_work_options(capsys):

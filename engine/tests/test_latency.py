@@ -232,7 +232,7 @@ def test_missing_portaudio_and_missing_pulseaudio_are_a_line(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("128.5", "'128.5' is no whole number of frames"),
+        ("128.5", "'128.5' is not a whole number of frames"),
         ("0", "must be 16 to 8192 frames, not 0"),
         ("-256", "must be 16 to 8192 frames, not -256"),
         ("44100", "must be 16 to 8192 frames, not 44100"),
@@ -247,7 +247,7 @@ def test_a_bad_period_is_refused(command: str, value: str, problem: str, capsys:
 
 def test_a_period_without_a_device_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["listen", "--stdin", "--period", "128", "--model", str(tiny())]) == 2
-    assert capsys.readouterr().err == "dance: --period is a device's; leave it out with --stdin\n"
+    assert capsys.readouterr().err == "dance: --period applies to devices only; leave it out with --stdin\n"
 
 
 def test_a_microphone_refuses_a_period_of_nothing() -> None:

@@ -23,7 +23,7 @@ from test_microphone import TOOLS, Pulse
 from test_sources import PortAudio
 
 from dance import Microphone, Read, SourceError
-from dance.gaps import Gaps
+from dance.dropouts import Dropouts
 from dance.portaudio import Device, Search, _traces
 
 RATE = 44100
@@ -32,78 +32,78 @@ RATE = 44100
 # How much is missing
 
 
-def blocks(gaps: Gaps, start: float, count: int, late: Callable[[int], float] = lambda number: 0.0) -> float:
+def blocks(dropouts: Dropouts, start: float, count: int, late: Callable[[int], float] = lambda number: 0.0) -> float:
     """Let blocks of 441 samples arrive, each `late` after its time; return when the next one begins."""
     for number in range(count):
-        gaps.arrived(441, start + (number + 1) / 100 + late(number))
-        gaps.missing(start + (number + 1) / 100 + late(number))
+        dropouts.arrived(441, start + (number + 1) / 100 + late(number))
+        dropouts.missing(start + (number + 1) / 100 + late(number))
     return start + count / 100
 
 
 def test_an_even_stream_misses_nothing_whatever_its_jitter() -> None:
-    gaps = Gaps(RATE)
+    dropouts = Dropouts(RATE)
     jitter = np.random.default_rng(0).exponential(0.02, 1000)
-    gaps.arrived(441, 100.0)
-    assert not any(gaps.missing(100.0 + number) for number in range(5))
-    blocks(gaps, 100.0, 1000, lambda number: float(min(jitter[number], 0.4)))
-    assert gaps.undecided(200.0) == 0
-    assert gaps.missing(200.0) == 0
+    dropouts.arrived(441, 100.0)
+    assert not any(dropouts.missing(100.0 + number) for number in range(5))
+    blocks(dropouts, 100.0, 1000, lambda number: float(min(jitter[number], 0.4)))
+    assert dropouts.undecided(200.0) == 0
+    assert dropouts.missing(200.0) == 0
 
 
 def test_long_blocks_are_no_gaps() -> None:
     period = 32768
-    gaps = Gaps(RATE, period)
+    dropouts = Dropouts(RATE, period)
     jitter = np.random.default_rng(0).uniform(0, 0.02, 30)
     for number in range(30):
         now = 50.0 + (number + 1) * period / RATE + float(jitter[number])
-        gaps.arrived(period, now)
-        assert gaps.undecided(now) == gaps.missing(now) == 0
+        dropouts.arrived(period, now)
+        assert dropouts.undecided(now) == dropouts.missing(now) == 0
 
 
 @pytest.mark.parametrize("away", [0.7, 5.0, 8 * 3600.0])
 def test_what_never_came_is_missing(away: float) -> None:
-    gaps = Gaps(RATE)
-    now = blocks(gaps, 50.0, 500, lambda number: 0.003 * (number % 3)) + away
-    gaps.arrived(441, now + 0.01 + 0.06)  # a slow start
-    assert 0 < gaps.undecided(now + 0.1) < 0.3
+    dropouts = Dropouts(RATE)
+    now = blocks(dropouts, 50.0, 500, lambda number: 0.003 * (number % 3)) + away
+    dropouts.arrived(441, now + 0.01 + 0.06)  # a slow start
+    assert 0 < dropouts.undecided(now + 0.1) < 0.3
     for number in range(1, 30):
-        gaps.arrived(441, now + (number + 1) / 100 + 0.002)
-    assert gaps.undecided(now + 0.4) == 0
-    assert gaps.missing(now + 0.4) == pytest.approx(away * RATE, abs=0.003 * RATE)
-    assert gaps.missing(now + 0.4) == 0
+        dropouts.arrived(441, now + (number + 1) / 100 + 0.002)
+    assert dropouts.undecided(now + 0.4) == 0
+    assert dropouts.missing(now + 0.4) == pytest.approx(away * RATE, abs=0.003 * RATE)
+    assert dropouts.missing(now + 0.4) == 0
 
 
 def test_what_was_only_held_back_is_not_missing() -> None:
-    gaps = Gaps(RATE)
-    now = blocks(gaps, 50.0, 300)
+    dropouts = Dropouts(RATE)
+    now = blocks(dropouts, 50.0, 300)
     for _ in range(100):  # a second of blocks at once, a second too late
-        gaps.arrived(441, now + 1.0)
+        dropouts.arrived(441, now + 1.0)
     for number in range(25):
-        gaps.arrived(441, now + 1.0 + (number + 1) / 100)
-    assert gaps.missing(now + 1.3) == 0
+        dropouts.arrived(441, now + 1.0 + (number + 1) / 100)
+    assert dropouts.missing(now + 1.3) == 0
 
 
 def test_the_drift_of_a_sound_card_is_not_missing() -> None:
-    gaps = Gaps(RATE)
+    dropouts = Dropouts(RATE)
     now = 0.0
     for _ in range(20_000):  # 200 s of a card that is 0.1 % slow
         now += 0.01001
-        gaps.arrived(441, now)
-        assert gaps.missing(now) == 0
-    gaps.arrived(441, now + 2.0)
-    assert gaps.missing(now + 2.3) == pytest.approx(1.99 * RATE, abs=0.003 * RATE)
+        dropouts.arrived(441, now)
+        assert dropouts.missing(now) == 0
+    dropouts.arrived(441, now + 2.0)
+    assert dropouts.missing(now + 2.3) == pytest.approx(1.99 * RATE, abs=0.003 * RATE)
 
 
 def test_a_gap_tells_where_it_is_until_it_is_judged() -> None:
-    gaps = Gaps(RATE)
-    now = blocks(gaps, 50.0, 100)
-    assert gaps.before(40000) is None
+    dropouts = Dropouts(RATE)
+    now = blocks(dropouts, 50.0, 100)
+    assert dropouts.before(40000) is None
     now += 2.0
     for number in range(30):
-        gaps.arrived(441, now + (number + 1) / 100)
-    assert (gaps.before(40000), gaps.before(44100), gaps.before(44200)) == (4100, 0, 0)
-    assert gaps.missing(now + 0.3) == pytest.approx(2 * RATE, abs=2)
-    assert gaps.before(44100) is None
+        dropouts.arrived(441, now + (number + 1) / 100)
+    assert (dropouts.before(40000), dropouts.before(44100), dropouts.before(44200)) == (4100, 0, 0)
+    assert dropouts.missing(now + 0.3) == pytest.approx(2 * RATE, abs=2)
+    assert dropouts.before(44100) is None
 
 
 # Devices that PortAudio says this or that of
@@ -133,7 +133,7 @@ def refusing(played: PortAudio, refuse: Callable[[dict[str, object]], OSError | 
 
 def test_without_reconnect_everything_fails_at_once(portaudio: PortAudio) -> None:
     refusing(portaudio, lambda options: OSError(-9985, "Device unavailable"))
-    with pytest.raises(SourceError, match=r'"HDA Mic" does not open .*Device unavailable.*taken by another program'):
+    with pytest.raises(SourceError, match=r'"HDA Mic" does not open .*Device unavailable.*another program uses it'):
         Microphone()
     with pytest.raises(SourceError, match='no input device "piano"'):
         Microphone("piano")

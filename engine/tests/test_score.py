@@ -104,7 +104,7 @@ def test_what_is_no_table_is_told(tmp_path: Path, text: str) -> None:
     if not text:
         assert read_hits(tmp_path / "x.tsv") == []
         return
-    with pytest.raises(SourceError, match=r"x\.tsv: no table with the tab-separated columns"):
+    with pytest.raises(SourceError, match=r"x\.tsv: not a table with the tab-separated columns"):
         read_hits(tmp_path / "x.tsv")
     with pytest.raises(SourceError, match="No such file"):
         read_hits(tmp_path / "y.tsv")

@@ -158,7 +158,7 @@ def test_numbers_of_numpy_become_plain_ones(tmp_path: Path) -> None:
 
 
 def test_what_is_set_for_a_drum_must_be_its_settings() -> None:
-    with pytest.raises(SpecError, match=r"what is set for kick must be LabelSettings"):
+    with pytest.raises(SpecError, match=r"the settings of kick must be a LabelSettings"):
         Settings({"kick": {"gate": 1}})
 
 

@@ -88,6 +88,13 @@ def test_a_second_hit_ends_the_note_first_and_the_end_ends_all(line: Line) -> No
     assert (outlet.told, outlet.missed) == (4, 0)
 
 
+def test_notes_may_differ_and_drums_may_be_silent(line: Line) -> None:
+    with Outlet(Midi(output=line.port, notes={"kick": 60, "snare": None})) as outlet:
+        for label in ("snare", "kick", "hihat"):
+            outlet(hit(label))
+    assert [played(line.message()) for _ in range(2)] == [("note_on", 9, 60), ("note_on", 9, 42)]
+
+
 def test_a_note_whose_end_fails_is_ended_later() -> None:
     class Port:
         name, closed, broken = "port", False, True
@@ -201,7 +208,7 @@ def test_a_port_is_found_by_a_part_of_its_name() -> None:
 
 def test_a_port_that_is_not_there_is_named_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mido, "get_output_names", lambda: ["Through", "Synth"])
-    with pytest.raises(AbsentError, match=r"no MIDI output named like 'nowhere'; there are: Through, Synth"):
+    with pytest.raises(AbsentError, match=r"no MIDI output has 'nowhere' in its name; available: Through, Synth"):
         Midi("nowhere")
 
 

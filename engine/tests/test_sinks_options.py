@@ -181,7 +181,7 @@ def test_what_is_not_there_yet_is_waited_for(
         with made("--osc", host, "--osc", str(other.port), *lights, "--midi", "usb") as out:
             assert capsys.readouterr().err.splitlines() == [
                 "dance: no host later.local for OSC (Name or service not known); trying again",
-                "dance: no MIDI output named like 'usb'; there are: none; trying again",
+                "dance: no MIDI output has 'usb' in its name; available: none; trying again",
                 "dance: no host later.local for WLED (Name or service not known); trying again",
             ]
             out(hit())
@@ -250,10 +250,10 @@ def test_what_was_missed_is_one_line_each(capsys: pytest.CaptureFixture[str]) ->
         (("--osc-release", "0.1"), "--osc-release belongs to --osc"),
         (("--midi-channel", "3"), "--midi-channel belongs to --midi"),
         (("--wled-leds", "3"), "--wled-leds belongs to --wled"),
-        (("--hold", "1"), "--hold is for what is sent; add --osc or --midi or --websocket or --wled"),
-        (("--decay", "1", "--midi"), "--decay is for what is sent; add --osc or --websocket"),
-        (("--delay", "0"), "--delay is for what is sent; add --json or --osc"),
-        (("--osc", "9", "--osc-address", "kik=/x"), "no OSC address to give to 'kik'"),
+        (("--hold", "1"), "--hold applies to what is sent; add --osc or --midi or --websocket or --wled"),
+        (("--decay", "1", "--midi"), "--decay applies to what is sent; add --osc or --websocket"),
+        (("--delay", "0"), "--delay applies to what is sent; add --json or --osc"),
+        (("--osc", "9", "--osc-address", "kik=/x"), "'kik' has no OSC address; there are"),
     ],
 )
 def test_what_cannot_be_is_refused_at_the_start(options: tuple[str, ...], words: str) -> None:

@@ -109,8 +109,8 @@ def test_other_drums_are_passed_over(ear: Ear) -> None:
         ({"port": 0}, "a port from 1 to 65535, not 0"),
         ({"port": 65536}, "a port from 1 to 65535, not 65536"),
         ({"addresses": {"kik": "/x"}}, "kik.*there are kick, snare, presence/kick"),
-        ({"addresses": {"kick": "x"}}, "no OSC address"),
-        ({"addresses": {"kick": "/x y"}}, "no OSC address"),
+        ({"addresses": {"kick": "x"}}, "not an OSC address"),
+        ({"addresses": {"kick": "/x y"}}, "not an OSC address"),
     ],
 )
 def test_what_cannot_be_is_refused_at_the_start(arguments: dict[str, object], words: str) -> None:

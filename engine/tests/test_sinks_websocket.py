@@ -8,7 +8,7 @@ import pytest
 from stage import until
 from wires import hit
 
-from dance import DanceError
+from dance import SinkError
 from dance.filters import Envelope
 from dance.sinks import Outlet, WebSocket
 
@@ -126,5 +126,5 @@ def test_other_addresses_need_the_token() -> None:
 
 def test_a_port_in_use_is_one_line(sink: WebSocket) -> None:
     port = int(sink.url.split(":")[2].split("/")[0])
-    with pytest.raises(DanceError, match=f"WebSocket cannot listen on 127.0.0.1 port {port}.*--websocket"):
+    with pytest.raises(SinkError, match=f"WebSocket cannot listen on 127.0.0.1 port {port}.*--websocket"):
         WebSocket(LABELS, port=port)

@@ -112,10 +112,10 @@ def test_the_device_is_asked_how_many_leds_it_has(device: HTTPServer, monkeypatc
     assert _ask(*here) == 144
     for answer in (b"[]", b"{}", b"no JSON", b'{"leds": {"count": null}}'):
         device.answers["/json/info"] = answer
-        with pytest.raises(SinkError, match="is it WLED"):
+        with pytest.raises(SinkError, match="if it is WLED"):
             _ask(*here)
     monkeypatch.setattr(device.RequestHandlerClass, "protocol_version", "SSH-2.0")  # no HTTP
-    with pytest.raises(SinkError, match="is it WLED"):
+    with pytest.raises(SinkError, match="if it is WLED"):
         _ask(*here)
     monkeypatch.undo()
     del device.answers["/json/info"]
@@ -135,10 +135,10 @@ def test_a_device_that_does_not_answer_may_do_so_later(device: HTTPServer) -> No
 def test_what_cannot_be_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SinkError, match="no host"):
         Wled(LABELS, "no such host.")
-    with pytest.raises(SinkError, match="1 LED or more"):  # which no waiting for the host mends
+    with pytest.raises(SinkError, match="needs 1 to 65536 LEDs"):  # waiting for the host would not help
         Wled(LABELS, "nowhere.invalid", leds=0)
     for leds in (0, 65537):
-        with pytest.raises(SinkError, match=f"1 LED or more, 65536 at most, not {leds}"):
+        with pytest.raises(SinkError, match=f"needs 1 to 65536 LEDs, not {leds}"):
             Wled(LABELS, "127.0.0.1", leds=leds)
     monkeypatch.setattr("dance.sinks.wled._ask", lambda host: 70000)
     with pytest.raises(SinkError, match="not 70000; say how many to light"):

@@ -8,7 +8,7 @@ import studio
 pytest.importorskip("fluidsynth", reason="needs pyfluidsynth", exc_type=ImportError)
 
 from labelgen import packs, soundfont_kits
-from labelgen.material import read_manifest
+from labelgen.material import Item, read_manifest
 
 RATE = packs.RATE
 
@@ -101,6 +101,16 @@ def test_ctrl_c_ends_with_its_code(tmp_path, monkeypatch):
     monkeypatch.setattr(soundfont_kits, "SoundFont", interrupted)
     assert soundfont_kits.main([str(tmp_path / "a.sf2"), "--out", str(tmp_path / "kits")]) == 130
     assert not list(tmp_path.iterdir())
+
+
+def test_a_manifest_of_a_soundfont_that_cannot_be_written_costs_a_line(tmp_path, monkeypatch, capsys):
+    item = Item(tmp_path / "a.flac", "kick", "soundfont_a", "CC0", "train")
+    monkeypatch.setattr(soundfont_kits, "SoundFont", lambda path, rate: path)
+    monkeypatch.setattr(soundfont_kits, "render_font", lambda *_: [item])
+    (tmp_path / "file").write_text("no folder")
+    assert soundfont_kits.main(["a.sf2", "--out", str(tmp_path / "file")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("labelgen: ") and "file" in line
 
 
 def test_notes_are_what_the_kit_plays_there():

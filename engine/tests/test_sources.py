@@ -148,7 +148,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path) -> None:
         "x" * 300: "File name too long",
         ".": "is a folder; name the files in it",
         "pipe.wav": "not a regular file; for a pipe use `dance listen --stdin`",
-        "samples.raw": "raw samples, which tell no rate",
+        "samples.raw": "raw samples, which do not tell their rate",
         "text.wav": "not readable as audio",
         "nothing.wav": "not readable as audio",
         "empty.wav": "holds no samples",

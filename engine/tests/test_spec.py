@@ -1,6 +1,7 @@
 """ModelSpec and FeatureSpec: what they refuse, and that nothing is lost in a file."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,8 @@ from tiny_model import SPEC
 
 from dance.errors import SpecError
 from dance.spec import FeatureSpec, ModelSpec
+
+NAN, INF = math.nan, math.inf
 
 
 def test_json_round_trip():
@@ -60,9 +63,15 @@ def test_unknown_json(text):
         {"sample_rates": ()},
         {"sample_rates": (44100, 22050)},
         {"presence_seconds": 0.0},
+        {"presence_seconds": NAN},
+        {"presence_seconds": INF},
         {"maximum_seconds": -1.0},
+        {"maximum_seconds": NAN},
+        {"maximum_seconds": INF},
+        {"sample_rates": (44100, NAN)},
         {"expectation": -1.0},
-        {"expectation": float("inf")},
+        {"expectation": NAN},
+        {"expectation": INF},
         {"evidence": -1.0},
         {"votes": -0.1},
         {"votes": 1.1},
@@ -80,8 +89,13 @@ def test_wrong_model_spec(values):
         {"hop_seconds": 0.1},
         {"attack_seconds": 0.0425},
         {"f_min": 16000.0},
+        {"hop_seconds": NAN},
+        {"window_seconds": INF},
+        {"f_max": INF},
         {"bands": 0},
         {"floor": 0.0},
+        {"floor": NAN},
+        {"floor": INF},
     ],
 )
 def test_wrong_feature_spec(values):

@@ -106,8 +106,8 @@ def test_closing_wakes_a_reader_that_waits(pipe: Pipe) -> None:
     [
         ("f32le", b"RIFF\x24\x00\x00\x00WAVEfmt ", "is a WAV file, not raw samples"),
         ("s16le", b"RIFF\x24\x00\x00\x00WAVEfmt ", "is a WAV file, not raw samples"),
-        ("f32le", bytes(400) + np.round(SOUND * 32768).astype("<i2").tobytes(), "holds no f32le samples"),
-        ("f32le", np.full(10, np.nan, "<f4").tobytes(), "holds no f32le samples"),
+        ("f32le", bytes(400) + np.round(SOUND * 32768).astype("<i2").tobytes(), "does not hold f32le samples"),
+        ("f32le", np.full(10, np.nan, "<f4").tobytes(), "does not hold f32le samples"),
     ],
 )
 def test_what_is_no_such_samples_is_refused(form: str, data: bytes, message: str) -> None:
@@ -242,7 +242,7 @@ def test_ffmpeg_into_the_command(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--stdin"], b"dance: standard input is a WAV file"),
-        (["--stdin", "--rate", "32000"], b"dance: tiny hears .*, not 32000: .* ffmpeg -ar 44100, and say --rate 44100"),
+        (["--stdin", "--rate", "32000"], b"dance: tiny takes .*, not 32000: .* ffmpeg -ar 44100, .* --rate 44100"),
         (["--stdin", "--device", "USB"], b"dance: --stdin and --device are two sources"),
     ],
 )

@@ -138,5 +138,5 @@ def test_a_file_is_read_as_onnx_reads_it(tmp_path):
     for tensor in known.graph.initializer:
         assert np.array_equal(file.arrays[tensor.name], onnx.numpy_helper.to_array(tensor))
     (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="no ONNX file"):
+    with pytest.raises(ValueError, match="not an ONNX file"):
         OnnxFile.read(tmp_path / "cut.onnx")

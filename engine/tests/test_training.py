@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, Manifest, read_labels, write_labels  # noqa: E402
 from labelgen.files import RECORDINGS  # noqa: E402
 from models.restored import hear, restored  # noqa: E402
+from models.whole_file import WholeFile  # noqa: E402
 from training import average, calibrate, dataset, evaluate, export, provenance, restore, survey, train  # noqa: E402
 from training.augment import Augment, remix  # noqa: E402
 from training.checkpoints import write_checkpoint  # noqa: E402
@@ -107,14 +108,15 @@ def test_calibration_hears_what_the_engine_decides_on(model, surveyed, chunks, t
     samples, rate = sf.read(chunks / f"{first.name}.flac", dtype="float32")
     detector.process(samples)
     # heard as a whole by torch, activations differ by the rounding of the compiled step, which votes carry on
-    for whole, difference in ((None, 1e-6), (restored(path), 1e-3)):
-        onsets = calibrate.activations(Network(path), detector.spec, samples, rate, whole)
+    for at_once, difference in ((False, 1e-6), (True, 1e-3)):
+        onsets = calibrate.activations(WholeFile(path, at_once), detector.spec, samples, rate)
         np.testing.assert_allclose(onsets, seen, rtol=0, atol=difference)
-    silent = calibrate.activations(Network(path), replace(detector.spec, votes=0.0), samples, rate)
+    silent = calibrate.activations(WholeFile(path, False), replace(detector.spec, votes=0.0), samples, rate)
     assert np.abs(silent - onsets).max() > 0.01
     assert calibrate.main([str(model), str(chunks), "--votes", "0.6"]) == 2
     assert "survey.py" in capsys.readouterr().err
-    assert calibrate.main([str(surveyed), str(chunks), "--votes", "1.6"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        calibrate.main([str(surveyed), str(chunks), "--votes", "1.6"])
 
 
 def test_a_survey_tells_components_of_equal_spread_and_the_mean_spectrum(run, surveyed, chunks):
@@ -302,7 +304,10 @@ def test_a_bold_crop_is_told_at_a_smaller_chance():
     best = {}
     for boldness in (1.0, 3.0):
         chances = torch.linspace(0.05, 0.95, 181)
-        losses = [loss(torch.logit(p).expand_as(struck), struck, struck, None, boldness)["onset"] for p in chances]
+        losses = [
+            loss(torch.logit(p).expand_as(struck), struck, struck, torch.ones_like(struck), boldness)["onset"]
+            for p in chances
+        ]
         best[boldness] = float(chances[int(torch.stack(losses).argmin())])
     odds = {b: p / (1 - p) for b, p in best.items()}
     assert odds[3.0] == pytest.approx(3 * odds[1.0], rel=0.1)
@@ -382,7 +387,10 @@ def test_the_loss_passes_over_what_is_not_asked():
     loss = DrumLoss(2, 1.0)
     silent = torch.full((1, 60, 1), -8.0)
     silent[0, 47] = 8.0
-    assert loss(silent, velocity, velocity, heard)["onset"] < 0.5 * loss(silent, velocity, velocity)["onset"]
+    assert (
+        loss(silent, velocity, velocity, heard)["onset"]
+        < 0.5 * loss(silent, velocity, velocity, torch.ones_like(velocity))["onset"]
+    )
 
 
 def test_labels_not_claimed_complete_are_not_asked_for(tmp_path):
@@ -422,8 +430,8 @@ def test_loss_prefers_the_truth():
     velocity[0, 40] = 0.7
     loss = DrumLoss(1, 1.0)
     onset, struck = targets(velocity, 1)
-    right = loss(torch.logit(onset.clamp(1e-3, 1 - 1e-3)), struck, velocity)
-    wrong = loss(torch.zeros(1, 60, 1), torch.zeros(1, 60, 1), velocity)
+    right = loss(torch.logit(onset.clamp(1e-3, 1 - 1e-3)), struck, velocity, torch.ones_like(velocity))
+    wrong = loss(torch.zeros(1, 60, 1), torch.zeros(1, 60, 1), velocity, torch.ones_like(velocity))
     assert right["loss"] < 0.2 * wrong["loss"] and right["velocity"] < 1e-9
 
 
@@ -476,7 +484,7 @@ def test_a_name_is_not_used_for_two_runs(chunks, tmp_path, capsys):
     before = (tmp_path / "run" / "last.ckpt").read_bytes()
     capsys.readouterr()
     assert train.main(command) == 0
-    assert "trained for all of its 2 steps already" in capsys.readouterr().out
+    assert "already been trained for all of its 2 steps" in capsys.readouterr().out
     assert train.main([*command, "--steps", "4", "--rate", "0.02"]) == 2
     message = capsys.readouterr().err
     assert "rate, steps" in message and "--name" in message
@@ -506,6 +514,26 @@ def test_a_name_is_not_used_for_two_runs(chunks, tmp_path, capsys):
         ({"weights": 1.0}, "weights"),
         ({"augment": {"level_db": [0, -20]}}, "level_db"),
         ({"augment": {"level_db": -20}}, "level_db"),
+        ({"augment": {"level_db": ["low", "high"]}}, "level_db"),
+        ({"augment": {"naked": "often"}}, "naked must be a number"),
+        ({"augment": 3}, "augment"),
+        ({"features": 3}, "features"),
+        ({"labels": "kick"}, "labels"),
+        ({"labels": []}, "labels"),
+        ({"architecture": 1}, "architecture"),
+        ({"sizes": [1]}, "sizes"),
+        ({"sizes": {"architecture": "gru"}}, "sizes"),
+        ({"delay": ["1", "1", "1", "1", "1"]}, "delay"),
+        ({"delay": 1.5}, "delay"),
+        ({"delay": True}, "delay"),
+        ({"weights": ["1"]}, "weights must be numbers"),
+        ({"louder_db": [None]}, "louder_db must be numbers"),
+        ({"boldness": [[1.0, 2.0]]}, "boldness must be numbers, or one for each label"),
+        ({"positive": -1}, "positive must be a number, 0 or more, not -1"),
+        ({"velocity": "0.3"}, "velocity"),
+        ({"order": float("nan")}, "order"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"average": 1.5}, "average must be a number from 0 to 1"),
     ],
 )
 def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
@@ -518,17 +546,35 @@ def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [("--seed", "-1", "seed"), ("--workers", "-1", "--workers -1"), ("--out", "a-file/below", "a-file")],
+    ("values", "message"),
+    [
+        ({"sizes": {"channels": "many"}}, "tcn: "),
+        ({"architecture": "ensemble", "sizes": {"members": [1]}}, "members must be a list of sizes by name"),
+    ],
 )
+def test_sizes_that_no_network_can_have_cost_a_line(tmp_path, capsys, values, message):
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    assert train.main(["--config", str(tmp_path / "c.json"), "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--seed", "-1", "train.py: error: argument --seed"), ("--workers", "-1", "train.py: error: argument --workers"),
+     ("--out", "a-file/below", "train: [Errno 20] Not a directory: 'a-file")],
+)  # fmt: skip
 def test_wrong_options_cost_a_line(chunks, tmp_path, monkeypatch, capsys, option, value, message):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
     (tmp_path / "a-file").touch()
     asked = arguments(chunks, tmp_path, steps=2)
     capsys.readouterr()
-    assert train.main([*asked, option, value]) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("train: ") and message in error
+    try:
+        code = train.main([*asked, option, value])
+    except SystemExit as end:  # of argparse
+        code = end.code
+    assert code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
     assert not (tmp_path / "run").exists()
 
 
@@ -538,7 +584,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_beside_it(chunks, tmp_p
     (tmp_path / "run" / "last.ckpt").write_bytes(b"")
     capsys.readouterr()
     assert train.main(command) == 0
-    assert f"{tmp_path / 'run' / 'step=2.ckpt'}: trained for all" in capsys.readouterr().out
+    assert f"{tmp_path / 'run' / 'step=2.ckpt'}: has already been trained" in capsys.readouterr().out
     (tmp_path / "run" / "step=2.ckpt").write_bytes(b"")
     assert train.main(command) == 2
     assert "last.ckpt: not a checkpoint" in capsys.readouterr().err
@@ -763,7 +809,7 @@ def test_calibration_keeps_what_it_cannot_choose(model, chunks, tmp_path, capsys
     kept, ((threshold, _, offset),) = calibrate.calibrate(spec, [(np.full((200, 1), 0.5, np.float32), [], 44100)])
     assert (threshold, offset) == (0.9, 0.01) and kept == spec
     before = model.read_bytes()
-    assert calibrate.main([str(model), str(chunks), "--balance", "100"]) == 2
+    assert calibrate.main([str(model), str(chunks), "--balance", "60"]) == 2
     assert "--balance" in capsys.readouterr().err
     first, *_ = Manifest(chunks).chunks()
     part = tmp_path / "part"
@@ -778,6 +824,7 @@ def test_calibration_keeps_what_it_cannot_choose(model, chunks, tmp_path, capsys
 
 
 def test_match_is_one_to_one():
+    assert match([], [1.0], 0.05) == (Count(0, 1, 0), []) and match([], [], 0.05) == (Count(), [])
     counted, pairs = match([1.0, 1.04], [1.02, 1.03, 5.0], 0.05)
     assert counted == Count(2, 1, 0) and len(pairs) == 2
     assert (counted + Count(0, 0, 1)).recall == pytest.approx(2 / 3)
@@ -805,7 +852,7 @@ def test_evaluate_tells_what_it_leaves_out(tmp_path, capsys):
     for name in ("a.wav", "b.wav", "a.txt"):
         (tmp_path / name).write_text("0.5 KD\n")
     assert evaluate.find(tmp_path, tmp_path) == [(tmp_path / "a.wav", tmp_path / "a.txt")]
-    assert f"left out, without a .tsv or .txt of labels: {tmp_path / 'b.wav'}\n" in capsys.readouterr().err
+    assert f"left out, no labels (.tsv or .txt): {tmp_path / 'b.wav'}\n" in capsys.readouterr().err
 
 
 def test_evaluate_takes_every_form_of_recording(tmp_path):
@@ -1012,6 +1059,14 @@ def test_sets_that_are_gone_are_not_passed_over(tmp_path, capsys):
     assert provenance.main([str(tmp_path)]) == 2
     captured = capsys.readouterr()
     assert "gone: no chunks" in captured.err and not captured.out
+
+
+def test_manifests_without_licences_are_named(tmp_path):
+    (tmp_path / "m.csv").write_text("path,source\na.wav,me\n", encoding="utf-8-sig")
+    with pytest.raises(ValueError, match=r"m\.csv: the manifest lacks the columns licence"):
+        provenance.licences([tmp_path / "m.csv"])
+    (tmp_path / "m.csv").write_text("source,licence\nme,CC0\nme,MIT\n", encoding="utf-8-sig")
+    assert provenance.licences([tmp_path / "m.csv"]) == {"me": "CC0, MIT"}
 
 
 def test_licences_of_many_chunks_are_named_once_each():

@@ -1,9 +1,9 @@
-"""What several commands share: options of the detector, showing a live source, a word to the user.
+"""What several commands share: options, hearing and showing a source, messages to the user.
 
 Contents
 --------
-add_detector_options, add_display_options, add_scheduling_options, make_folder, spare, schedule,
-load_settings, make_detector, hear, progress, say, MENDABLE
+add_detector_options, add_display_options, add_scheduling_options, make_folder, refuse_to_overwrite, apply_scheduling,
+load_settings, make_detector, hear, progress, say, DRAW_SECONDS, USER_ERROR
 """
 
 import argparse
@@ -17,9 +17,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ..base_engine import Stats
 from ..detector import RELEASED, Detector
-from ..engine import Engine, Stats
-from ..errors import DanceError, SourceError, SpecError, install
+from ..engine import Engine
+from ..errors import DanceError, SourceError, SpecError, install, os_reason
 from ..events import Event
 from ..network import Network
 from ..scheduling import be_realtime, use_cpu
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from .outputs import Outputs
 
 DRAW_SECONDS = 1 / 25
+"""Time between two looks at a running engine."""
+
 _TELLING_SECONDS = 0.5  # of sound, before which a share of real time says something about the start alone
-MENDABLE = 2
-"""Exit code for what the user can mend."""
+USER_ERROR = 2
+"""Exit code for an error that the user can fix."""
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
@@ -44,41 +47,41 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
         "--sensitivity",
         type=_sensitivity,
         metavar="S",
-        help="0 (only sure hits) to 1 (every suspicion), for all or as kick=0.6,snare=0.4; default: 0.5",
+        help="0 (only certain hits) to 1 (every possible hit), for all drums or as kick=0.6,snare=0.4; default: 0.5",
     )
-    add("--settings", type=Path, metavar="FILE", help="settings saved before; other options override them")
-    add("--model", type=Path, default=RELEASED, metavar="PATH", help="an .onnx file; default: the one inside")
+    add("--settings", type=Path, metavar="FILE", help="settings saved earlier; other options override them")
+    add("--model", type=Path, default=RELEASED, metavar="PATH", help="an .onnx file; default: the released model")
 
 
 def add_display_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that show hits as they come."""
-    parser.add_argument("--plain", action="store_true", help="a line per hit instead of the meter")
+    parser.add_argument("--plain", action="store_true", help="print a line per hit instead of the meter")
 
 
 def add_scheduling_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how to stand among other programs."""
-    parser.add_argument("--realtime", action="store_true", help="go before other programs, where that is permitted")
+    """Add the options for priority and processor core."""
+    parser.add_argument("--realtime", action="store_true", help="run with real-time priority where permitted")
     parser.add_argument("--cpu", type=int, metavar="N", help="run on this core only")
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder that ``--out`` names, and see whether it takes files.
+    """Make the folder that ``--out`` names, and check that files can be written there.
 
     Raises
     ------
     SpecError
-        If not.
+        If it cannot be made or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise SpecError(f"--out {path}: {error.strerror}; choose another folder") from None
+        raise SpecError(f"--out {path}: {os_reason(error)}; choose another folder") from None
 
 
-def spare(paths: Iterable[Path], file: str, options: argparse.Namespace) -> None:
-    """Refuse to replace what lies in the folder of `file`, without ``--force``: it may be the user's labels.
+def refuse_to_overwrite(paths: Iterable[Path], file: str, options: argparse.Namespace) -> None:
+    """Refuse, without ``--force``, to replace files in the folder of `file`: they may be the user's labels.
 
     Raises
     ------
@@ -93,19 +96,19 @@ def spare(paths: Iterable[Path], file: str, options: argparse.Namespace) -> None
             raise SourceError(f"{path} lies beside the song: choose another --out, or replace it with --force")
 
 
-def schedule(options: argparse.Namespace) -> None:
-    """Do what `add_scheduling_options` offers; before any thread is started."""
+def apply_scheduling(options: argparse.Namespace) -> None:
+    """Do what the options of `add_scheduling_options` ask for; before any thread is started."""
     if options.cpu is not None:
         use_cpu(options.cpu)
     if options.realtime:
         try:
             be_realtime()
-        except DanceError as error:  # it was worth asking, and everything works without
+        except DanceError as error:  # everything works without it
             say(error)
 
 
 def load_settings(options: argparse.Namespace) -> Settings | None:
-    """Read the file of ``--settings``, if any; once, for whoever edits it meanwhile leaves it half written."""
+    """Read the file of ``--settings``, if any; once, since whoever edits it meanwhile may leave it half written."""
     return Settings.load(options.settings) if options.settings else None
 
 
@@ -129,7 +132,7 @@ def hear(
     outputs: "Outputs",
     monitor: "Monitor | None" = None,
 ) -> None:
-    """Tell `sinks` the events of a source that runs by the clock, show and send what passes the filters, sum up."""
+    """Pass the events of a source to `sinks`, show and send what passes the filters, and print a summary."""
     deadline = float("inf") if options.seconds is None else monotonic() + options.seconds
 
     def on_event(event: Event) -> None:
@@ -148,7 +151,7 @@ def hear(
             try:
                 from ..sinks.meter import Meter
             except ImportError:
-                say(f"a line per hit; for the meter: {install('show')}")
+                say(f"printing a line per hit; for the meter: {install('show')}")
             else:
                 meter = stack.enter_context(Meter(detector.labels, title))
         if meter is None:
@@ -163,9 +166,9 @@ def hear(
 
 @cache
 def _settle() -> None:
-    """Leave what has been loaded out of the search for garbage, which would stop everything for tens of milliseconds.
+    """Keep what has been loaded out of garbage collection, which would stop everything for tens of milliseconds.
 
-    Once in a process: what is heard one after the other has to become garbage.
+    Once in a process: sources heard one after the other have to be collected.
     """
     gc.freeze()
 
@@ -179,7 +182,7 @@ def _sum_up(stats: Stats) -> None:
 
 @contextmanager
 def progress(files: int) -> Iterator[Callable[[str, float], None]]:
-    """Give a function that shows the present file and how many are done, to whoever can see it."""
+    """Yield a function that shows the present file and how many are done, where standard error is a terminal."""
     if sys.stderr.isatty():
         try:
             from rich.console import Console
@@ -197,7 +200,7 @@ def progress(files: int) -> Iterator[Callable[[str, float], None]]:
 
 
 def say(message: object) -> None:
-    """Tell the user something that is no result."""
+    """Print a message that is not a result."""
     sys.stderr.write(f"dance: {message}\n")  # at once: lines of several threads must not run together
 
 

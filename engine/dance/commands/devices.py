@@ -1,9 +1,8 @@
-"""``dance devices``: the inputs there are."""
+"""``dance devices``: lists the inputs."""
 
 import argparse
 
-from ..errors import SourceError
-from ..portaudio import list_devices
+from ..portaudio import choose, list_devices
 
 NAME = "devices"
 HELP = "list the inputs that `dance listen --device` takes"
@@ -17,9 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a line for each input."""
     found = list_devices()
-    if not found:
-        raise SourceError("no input device: plug one in, or start the sound server (PipeWire, PulseAudio, JACK)")
-    print("index  channels    rate  name      (* taken when none is named)")
+    choose(found, None)  # raises where there is none
+    print("index  channels    rate  name      (* used when none is named)")
     for device in found:
         mark = "*" if device.default else " "
         print(f"{device.index:4} {mark}{device.channels:9}{device.sample_rate:8}  {device.name}")

@@ -1,6 +1,6 @@
-"""``dance doctor``: can this machine hear drums, and if not, what mends it; a report to paste into an issue.
+"""``dance doctor``: can this machine hear drums, and if not, what to do; a report to paste into an issue.
 
-Everything is looked at that has kept an installation from working: versions, optional libraries, processor and
+It looks at everything that has kept an installation from working: versions, optional libraries, processor and
 governor, sound server and inputs, the model on drums made here, the cost of a hop. Names of people and machines
 and paths of homes are left out. The exit code is 0 if the engine can run, with a microphone or without.
 """
@@ -29,8 +29,9 @@ from .._version import __version__
 from ..detector import Detector
 from ..errors import DanceError, SourceError, install
 from ..events import Event
+from ..network import Network
 from ..portaudio import list_devices
-from ..probe import DRUMS
+from ..probe import struck
 
 NAME = "doctor"
 HELP = "check this machine and print a report to paste into an issue"
@@ -40,18 +41,17 @@ EXAMPLES = (
 )
 
 _UNFIT = 1
-_SPEED = 5  # a hop may take this part of its time before the verdict is a warning: others need the core, too
+_SPEED = 5  # a hop may take a fifth of its time before the verdict is a warning: other programs need the core, too
 _TOLERANCE = 0.03  # seconds between a hit and its event
 _ENOUGH = 0.9  # of the hits must be heard; a lone synthetic one may sound like nothing in music
 _HITS = 36
 _SPACING = 0.25
 _LEAD = 1.0
-_RING = 0.2
 _PATTERN = ("kick", "hihat", "snare", "hihat")
 _DEVELOPERS = {"labels", "training", "cluster", "test", "dev"}
-"""Extras that nobody needs who only listens."""
+"""Extras that are not needed for listening."""
 _NOBODY = {"", "root", "pi", "user"}
-"""Names that say nothing about a person."""
+"""Names that do not identify anybody."""
 
 
 class Finding(NamedTuple):
@@ -60,7 +60,7 @@ class Finding(NamedTuple):
     Attributes
     ----------
     subject, text : str
-    mend : str
+    remedy : str
         What to do, if something is wrong or could be better.
     unfit : bool
         The engine cannot run.
@@ -68,7 +68,7 @@ class Finding(NamedTuple):
 
     subject: str
     text: str
-    mend: str = ""
+    remedy: str = ""
     unfit: bool = False
 
 
@@ -83,11 +83,11 @@ def run(options: argparse.Namespace) -> int:
         for finding in look():
             findings.append(finding)
             print(f"{finding.subject:12}{finding.text}", flush=True)
-    if any(finding.mend for finding in findings):
-        print("\nto mend or improve")
+    if any(finding.remedy for finding in findings):
+        print("\nto fix or improve")
     for finding in findings:
-        if finding.mend:
-            print(f"{finding.subject:12}{finding.mend}")
+        if finding.remedy:
+            print(f"{finding.subject:12}{finding.remedy}")
     unfit = any(finding.unfit for finding in findings)
     deaf = not any(finding.subject == "input" for finding in findings)
     verdict = "cannot run" if unfit else "can run, but has no microphone" if deaf else "can run"
@@ -119,9 +119,9 @@ def extras() -> Iterator[Finding]:
     for extra, packages in wanted.items():
         there = {package: version for package in packages if (version := _version(package))}
         texts = [f"{package} {there.get(package, 'missing')}" for package in packages]
-        # The microphone's own test says more than this could, and says it below.
-        mend = "" if len(there) == len(packages) or extra == "mic" else f"if you want it: {install(extra)}"
-        yield Finding(extra, ", ".join(texts), mend)
+        # The microphone's own test below says more than this could.
+        remedy = "" if len(there) == len(packages) or extra == "mic" else f"if you want it: {install(extra)}"
+        yield Finding(extra, ", ".join(texts), remedy)
 
 
 def machine() -> Iterator[Finding]:
@@ -141,15 +141,15 @@ def machine() -> Iterator[Finding]:
     folder = Path("/sys/devices/system/cpu/cpu0/cpufreq")
     if governor := _read(folder / "scaling_governor"):
         top = int(_read(folder / "scaling_max_freq") or 0) // 1000
-        mend = ""
+        remedy = ""
         if governor not in ("performance", "schedutil"):
-            mend = (
-                "for even delays keep the clock up, until the next start: "
+            remedy = (
+                "for even delays keep the clock up (until the next start): "
                 "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
             )
-        yield Finding("governor", f"{governor}, up to {top} MHz", mend)
+        yield Finding("governor", f"{governor}, up to {top} MHz", remedy)
     else:
-        yield Finding("governor", "none: the clock is not ours to set")
+        yield Finding("governor", "none: the clock cannot be set here")
     throttled = _output("vcgencmd", "get_throttled").removeprefix("throttled=")
     if throttled:
         # Low four bits: now; the bits above 16: since the start.
@@ -162,7 +162,7 @@ def machine() -> Iterator[Finding]:
         yield Finding(
             "power",
             f"{throttled} ({', '.join(reasons) or 'never throttled'})",
-            "use the board's own power supply, and cool it" if reasons else "",
+            "use the board's own power supply, and cool the board" if reasons else "",
         )
 
 
@@ -171,7 +171,7 @@ def sound() -> Iterator[Finding]:
     try:
         import pyaudio
     except ImportError:
-        pass  # what to do says `list_devices` below
+        pass  # `list_devices` below says what to do
     else:
         yield Finding("portaudio", pyaudio.get_portaudio_version_text())
     user = os.getuid() if hasattr(os, "getuid") else 0  # none on Windows
@@ -185,7 +185,7 @@ def sound() -> Iterator[Finding]:
     groups = "sudo usermod -aG audio $USER, then log in again"
     closed = [path for path in Path("/dev/snd").glob("pcm*c") if not os.access(path, os.R_OK | os.W_OK)]
     if closed:
-        yield Finding("access", "the sound devices are closed to this user", groups)
+        yield Finding("access", "this user may not open the sound devices", groups)
     try:
         devices = list_devices()
     except SourceError as error:
@@ -195,10 +195,10 @@ def sound() -> Iterator[Finding]:
         yield Finding(
             "inputs",
             "none",
-            "plug in a microphone, and see whether `arecord -l` lists it; log in again if a sound server is new",
+            "plug in a microphone, and check that `arecord -l` lists it; log in again if the sound server is new",
         )
     for device in devices:
-        mark = ", taken by default" if device.default else ""
+        mark = ", used by default" if device.default else ""
         yield Finding(
             "input", f"{device.index} {discreet(device.name)}: {device.channels} at {device.sample_rate} Hz{mark}"
         )
@@ -214,24 +214,23 @@ def hearing() -> Iterator[Finding]:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:12]
     try:
-        rates = Detector.load(path, sample_rate=44100).spec.sample_rates
+        network = Network(path)
     except DanceError as error:
         yield Finding("model", f"{len(content)} bytes, {digest}: {discreet(str(error))}", again, unfit=True)
         return
-    for rate in rates:
-        hears = Detector.load(path, sample_rate=rate)
-        if rate == rates[0]:
-            spec = hears.spec
-            yield Finding("model", f"{spec.name}: {', '.join(spec.labels)}; {len(content)} bytes, {digest}")
+    spec = network.spec
+    yield Finding("model", f"{spec.name}: {', '.join(spec.labels)}; {len(content)} bytes, {digest}")
+    for rate in spec.sample_rates:
+        network.reset()
         samples, hits = drums(rate)
-        hop = round(hears.spec.features.hop_seconds * rate)
-        events, seconds = hear(hears, samples, hop)
+        hop = round(spec.features.hop_seconds * rate)
+        events, seconds = hear(Detector(network, sample_rate=rate), samples, hop)
         right, stray = judge(hits, events)
         works = right >= _ENOUGH * len(hits) and not stray
         yield Finding(
             "self-test",
             f"{rate} Hz: {right} of {len(hits)} drums heard, {stray} events where nothing was hit",
-            "" if works else f"the model does not work here; {again}, and if that does not help, open an issue",
+            "" if works else f"the model does not work here; {again}; if that does not help, open an issue",
             unfit=not works,
         )
         yield cost(rate, hop / rate, seconds)
@@ -254,13 +253,12 @@ def cost(rate: int, hop: float, seconds: NDArray[np.float64]) -> Finding:
 def drums(sample_rate: int) -> tuple[NDArray[np.float32], list[tuple[float, str]]]:
     """Return drums made from formulas after a second of silence, float32 mono, and (seconds, label) of each."""
     random = np.random.default_rng(0)
-    time = np.arange(round(_RING * sample_rate)) / sample_rate
     hits = [(_LEAD + hit * _SPACING, _PATTERN[hit % len(_PATTERN)]) for hit in range(_HITS)]
     samples = np.zeros(round((hits[-1][0] + 2 * _SPACING) * sample_rate))
     for at, label in hits:
-        drum = DRUMS[label](time, random.uniform(-1, 1, len(time)))
+        drum = struck(label, sample_rate, random)
         start = round(at * sample_rate)
-        samples[start : start + len(drum)] += 0.5 * drum / np.abs(drum).max()
+        samples[start : start + len(drum)] += drum
     return samples.astype(np.float32), hits
 
 

@@ -14,7 +14,7 @@ from .arguments import count, device, period
 from .common import add_detector_options, load_settings, make_detector, say
 
 NAME = "latency"
-HELP = "play hits, hear them, and print how late the callback is after the attack, part by part"
+HELP = "play hits, hear them, and print how long after the attack the callback comes, part by part"
 EXAMPLES = (
     "dance latency                                   (speaker and microphone, or a cable from output to input)",
     "dance latency --device USB --output USB --hits 200 --period 128",
@@ -28,23 +28,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--device", type=device, help="input: index or part of a name; default: the system's default input")
     add("--output", type=device, help="output: index or part of a name; default: the system's default output")
     add("--virtual", action="store_true", help="measure through a virtual microphone instead (needs PulseAudio)")
-    add("--rate", type=count, help="samples a second of both; default: the input's own if the model takes it")
+    add("--rate", type=count, help="samples a second of both; default: the input's own rate if the model accepts it")
     add("--hits", type=count, default=60, metavar="N", help="how many to play, two a second; default: 60")
-    add("--period", type=period, default=256, metavar="N", help="frames that the devices take at once; default: 256")
+    add("--period", type=period, default=256, metavar="N", help="frames per block of the devices; default: 256")
     add_detector_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
     if options.virtual and not (options.device is options.output is None):
-        raise SpecError("--virtual brings devices of its own; leave out --device and --output")
+        raise SpecError("--virtual makes its own devices; leave out --device and --output")
     network = Network(options.model)
     settings = load_settings(options)
 
     def detect(source: Source) -> Detector:
         return make_detector(network, source, options, settings)
 
-    say(f"playing {options.hits} hits; what else sounds near the microphone disturbs")
+    say(f"playing {options.hits} hits; other sounds near the microphone disturb the measurement")
     if options.virtual:
         rate = options.rate or network.spec.sample_rates[0]
         measured = measure_virtually(detect, sample_rate=rate, hits=options.hits, period=options.period)
@@ -76,7 +76,9 @@ def report(measured: Measurement) -> str:
         f"(half of the devices' {1000 * measured.device:.1f} ms is the output's, which live music does not pass)",
     ]
     if measured.lost:
-        lines.append(f"{measured.lost} samples were lost because the engine was late: something else loads the machine")
+        lines.append(
+            f"{measured.lost} samples were lost because the engine was late: the machine is busy with something else"
+        )
     if measured.underflows:
         lines.append(f"the output ran dry {measured.underflows} times: try a longer --period")
     return "\n".join(lines)

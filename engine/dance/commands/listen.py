@@ -15,11 +15,11 @@ from .common import (
     add_detector_options,
     add_display_options,
     add_scheduling_options,
+    apply_scheduling,
     hear,
     load_settings,
     make_detector,
     say,
-    schedule,
 )
 
 NAME = "listen"
@@ -40,26 +40,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
     add("--device", type=device, help="index or part of a name; default: the system's default input")
-    add("--rate", type=count, help="samples a second; default: the device's own if the model takes it")
+    add("--rate", type=count, help="samples a second; default: the device's own rate if the model accepts it")
     add(
         "--period",
         type=period,
         metavar="N",
-        help=f"frames that the device hands over at once; fewer are sooner and cost more; default: {PERIOD}",
+        help=f"frames per block from the device; fewer mean less delay and more load; default: {PERIOD}",
     )
     add(
         "--stdin",
         nargs="?",
         choices=tuple(raw.FORMATS),
         const=next(iter(raw.FORMATS)),
-        help="hear raw mono samples from standard input instead, of this format (default: %(const)s), --rate a second",
+        help="read raw mono samples from standard input instead, in this format (default: %(const)s), at --rate",
     )
-    add("--no-reconnect", action="store_true", help="end when the device cannot be had, instead of waiting for it")
+    add("--no-reconnect", action="store_true", help="end when the device is not available, instead of waiting for it")
     add(
         "--seconds",
         type=positive(float, "seconds"),
         metavar="S",
-        help="stop after this time, and wait no longer than it for a device",
+        help="stop after this time; also the longest wait for a device",
     )
     add_display_options(parser)
     add_detector_options(parser)
@@ -70,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Hear the device until Ctrl-C, or standard input to its end."""
-    schedule(options)
+    apply_scheduling(options)
     network = Network(options.model)
     settings = load_settings(options)
 
@@ -79,11 +79,11 @@ def run(options: argparse.Namespace) -> int:
     if options.stdin and options.device is not None:
         raise SpecError("--stdin and --device are two sources; choose one")
     if options.stdin and options.period is not None:
-        raise SpecError("--period is a device's; leave it out with --stdin")
+        raise SpecError("--period applies to devices only; leave it out with --stdin")
     if options.stdin and options.rate and options.rate not in known:
         raise SpecError(
-            f"{network.spec.name} hears {' or '.join(map(str, known))} samples a second, not {options.rate}: "
-            f"let their writer change that, as in ffmpeg -ar {known[0]}, and say --rate {known[0]}"
+            f"{network.spec.name} takes {' or '.join(map(str, known))} samples a second, not {options.rate}: "
+            f"let the program that writes them resample, as in ffmpeg -ar {known[0]}, and give --rate {known[0]}"
         )
     frames = options.period or PERIOD
     patience = 0.0 if options.no_reconnect else options.seconds or math.inf
@@ -96,10 +96,13 @@ def run(options: argparse.Namespace) -> int:
     def open_source(device: int | str | None) -> Microphone | raw.RawInput:
         if options.stdin:
             return raw.RawInput(options.stdin, options.rate or known[0])
-        if page:  # which says what is missing, and lets one choose another, where a microphone would wait by itself
-            Microphone(device, rates, period=frames, tell=lambda _: None).close()
         return Microphone(
-            device, rates, period=frames, reconnect=not options.no_reconnect, patience=patience, tell=tell
+            device,
+            rates,
+            period=frames,
+            reconnect=not options.no_reconnect,
+            patience=0.0 if page else patience,  # the page offers others meanwhile
+            tell=tell,
         )
 
     def hear_one(device: int | str | None) -> None:
@@ -110,7 +113,10 @@ def run(options: argparse.Namespace) -> int:
                 hear(source, detector, f"{source.name}, {source.sample_rate} Hz", options, outputs=out, monitor=page)
             finally:
                 if isinstance(source, Microphone) and source.overflows:
-                    say(f"the device itself lost input {source.overflows} times: something else loads the machine")
+                    say(
+                        f"the device itself lost input {source.overflows} times: "
+                        "the machine is busy with something else"
+                    )
 
     with (
         outputs.from_options(options, network) as out,

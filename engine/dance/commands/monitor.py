@@ -1,4 +1,4 @@
-"""The monitor in the browser as an option of commands that hear something.
+"""The monitor in the browser as an option of commands that listen.
 
 Contents
 --------
@@ -34,17 +34,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help=f"a page in the browser that shows and sets everything; port, default: {PORT}",
     )
-    add("--host", metavar="ADDRESS", help="with --web: 0.0.0.0 lets a phone in the same network see the page")
-    add("--token", metavar="WORD", help="with --web and --host: the page's token; default: a new one at every start")
+    add(
+        "--host",
+        metavar="ADDRESS",
+        help="with --web: address to listen on; 0.0.0.0 lets a phone in the same network open the page",
+    )
+    add(
+        "--token",
+        metavar="WORD",
+        help="with --web and --host: the page's token, 8 characters or more; default: a new one at every start",
+    )
 
 
 def from_options(
     options: argparse.Namespace, devices: Callable[[], Sequence[Device]] | None = None
 ) -> "Monitor | None":
-    """Return the monitor that the options ask for, if any, and tell its address."""
+    """Return the monitor that the options ask for, if any, and print its address."""
     if options.web is None:
         if options.host or options.token:
-            raise SpecError("--host and --token belong to the page in the browser; add --web")
+            raise SpecError("--host and --token are for the page in the browser; add --web")
         return None
     from ..web.monitor import Monitor
 
@@ -61,15 +69,15 @@ def in_turn(
     *,
     patience: float = 0.0,
 ) -> None:
-    """Hear `device`, then whatever is chosen in the page; one that fails gives way to the one before it.
+    """Hear `device`, then whatever is chosen in the page; after one that fails, go back to the one before it.
 
-    A device that is not there, and has none before it, is waited for, `patience` seconds at most; the page says so, and
-    another one may be chosen there.
+    Where there is none before it, wait for a device that is not there, `patience` seconds at most; the page says so,
+    and another device may be chosen there.
 
     Raises
     ------
     SourceError
-        If a device fails, has none before it and waiting would not mend it.
+        If a device fails, there is none before it, and waiting would not help.
     """
     former, told, deadline, search = device, "", math.inf, Search()
     while True:

@@ -1,4 +1,4 @@
-"""Outputs and filters as options of commands that hear something.
+"""Outputs and filters as options of commands that listen.
 
 Contents
 --------
@@ -24,82 +24,100 @@ from ..sinks.wled import Colour
 from .arguments import LOOPBACK, port, within
 from .common import say
 
+# Options that belong to an output.
 _PARTS = {
     "osc": ("osc_address", "osc_release"),
     "midi": ("midi_channel", "midi_notes"),
     "wled": ("wled_leds", "wled_colours"),
 }
+# Filters that apply only to what is sent, and the outputs that know them.
 _SENT = {"hold": ("osc", "midi", "websocket", "wled"), "decay": ("osc", "websocket", "wled")}
 _SENT["delay"] = ("json", *_SENT["hold"])
-"""Filters of what is sent alone, and the outputs that know them."""
 _STDOUT_QUEUE = 4096  # hits that may wait for a slow reader of a pipe: many minutes
-_SECONDS = within(float, 0, 3600, of="seconds")
+_SECONDS = within(float, 0, 3600, unit="seconds")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    _add_outputs(parser.add_argument_group("outputs", "any number of them together").add_argument)
-    about = "for all that is shown and sent; X for all drums, or as kick=X,snare=X"
+    _add_outputs(parser.add_argument_group("outputs", "in any combination").add_argument)
+    about = "applied to all that is shown and sent; X for all drums, or as kick=X,snare=X"
     _add_filters(parser.add_argument_group("filters", about).add_argument)
 
 
 def _add_outputs(add: Callable[..., object]) -> None:
-    add("--json", action="store_true", help="a line of JSON per hit on standard output")
-    add("--osc", action="append", type=_address, metavar="[HOST:]PORT", help="OSC: /dance/kick, /dance/presence/kick")
+    add("--json", action="store_true", help="print a line of JSON per hit on standard output")
+    add(
+        "--osc",
+        action="append",
+        type=_address,
+        metavar="[HOST:]PORT",
+        help="send OSC: /dance/kick, /dance/presence/kick",
+    )
     add(
         "--osc-address",
         action="append",
         type=_pair,
         metavar="KICK=/ADDRESS",
-        help="another OSC address for kick, presence/kick ...; may be given again",
+        help="another OSC address for kick, presence/kick and so on; may be repeated",
     )
     add("--osc-release", type=_SECONDS, metavar="S", help="send 0 to a hit's OSC address after S seconds")
-    add("--midi", nargs="?", const="", metavar="PORT", help="notes to a port so named; without PORT to a virtual one")
-    add("--midi-channel", type=int, metavar="N", help="1 to 16; default: 10, the drums'")
-    add("--midi-notes", type=_notes, metavar="KICK=36", help="notes in place of General MIDI's")
+    add(
+        "--midi",
+        nargs="?",
+        const="",
+        metavar="PORT",
+        help="send notes to the port with this name; without PORT to a new virtual one",
+    )
+    add("--midi-channel", type=int, metavar="N", help="1 to 16; default: 10, that of drums")
+    add("--midi-notes", type=_notes, metavar="KICK=36", help="notes for these drums; the others keep General MIDI's")
     add(
         "--websocket",
         nargs="?",
         const=(LOOPBACK, PORT),
         type=_address,
         metavar="[HOST:]PORT",
-        help=f"JSON for pages and programs that connect; default: {PORT}, from this machine only",
+        help=f"send JSON to pages and programs that connect; default: {PORT}, from this machine only",
     )
     add("--wled", action="append", metavar="HOST", help="flash a strip of LEDs that WLED drives")
-    add("--wled-leds", type=int, metavar="N", help="how many to light; default: the device is asked")
-    add("--wled-colours", type=_colours, metavar="KICK=FF2000", help="colours of the drums that shall be seen")
+    add("--wled-leds", type=int, metavar="N", help="how many LEDs to light; default: as many as the device says it has")
+    add(
+        "--wled-colours",
+        type=_colours,
+        metavar="KICK=FF2000",
+        help="colours of the drums to light; all others stay dark",
+    )
     add(
         "--osc-in",
         type=_address,
         metavar="[HOST:]PORT",
-        help="be set by OSC: /dance/sensitivity, /dance/gate, /dance/mute, /dance/tap; "
+        help="accept settings over OSC: /dance/sensitivity, /dance/gate, /dance/mute, /dance/tap; "
         "from this machine only, unless HOST is given",
     )
 
 
 def _add_filters(add: Callable[..., object]) -> None:
-    add("--above", type=_per_drum(float), metavar="X", help="only hits of velocity X, 0..1, or more")
-    add("--gap", type=_per_drum(float), metavar="X", help="only hits X seconds after the last")
-    add("--every", type=_per_drum(int), metavar="X", help="only the first hit and each X-th after it")
-    add("--quantise", type=_per_drum(int), metavar="X", help="X different velocities, 1/X to 1")
-    add("--hold", type=_SECONDS, metavar="S", help="presences that are sent stay up, and notes last, for S seconds")
-    add("--decay", type=_SECONDS, metavar="S", help="presences that are sent then fall to a third in S seconds")
-    add("--offset", type=float, metavar="S", help="seconds added to the times that are shown and sent")
+    add("--above", type=_per_drum(float), metavar="X", help="only hits with a velocity of at least X, 0..1")
+    add("--gap", type=_per_drum(float), metavar="X", help="only hits at least X seconds after the last")
+    add("--every", type=_per_drum(int), metavar="X", help="only the first hit and every X-th after it")
+    add("--quantise", type=_per_drum(int), metavar="X", help="round velocities to X steps, 1/X to 1")
+    add("--hold", type=_SECONDS, metavar="S", help="hold sent presences at full value, and notes, for S seconds")
+    add("--decay", type=_SECONDS, metavar="S", help="let sent presences then fall to a third in S seconds")
+    add("--offset", type=float, metavar="S", help="add S seconds to the times that are shown and sent")
     add("--delay", type=_SECONDS, metavar="S", help="send hits S seconds later")
 
 
 def from_options(options: argparse.Namespace, network: Network) -> "Outputs":
-    """Return what the options ask for, and tell the addresses that it listens on."""
+    """Return the outputs that the options ask for, and print the addresses on which they listen."""
     return Outputs(options, network.spec.labels, options.labels or network.spec.enabled, network.spec.presence_seconds)
 
 
 class Outputs:
-    """Outlets behind the filters; a sink, and a context manager that says at the end what was missed.
+    """Outlets behind the filters; a sink, and a context manager that reports at the end what was missed.
 
     Attributes
     ----------
     json : bool
-        True if standard output belongs to JSON.
+        True if standard output is for JSON.
     """
 
     def __init__(self, options: argparse.Namespace, known: Sequence[str], labels: Sequence[str], decay: float) -> None:
@@ -111,7 +129,7 @@ class Outputs:
                 raise SpecError(f"{_option(lone[0])} belongs to {_option(output)}; add that")
         for name, outputs in _SENT.items():
             if getattr(options, name) is not None and all(getattr(options, each) in (None, False) for each in outputs):
-                raise SpecError(f"{_option(name)} is for what is sent; add {' or '.join(map(_option, outputs))}")
+                raise SpecError(f"{_option(name)} applies to what is sent; add {' or '.join(map(_option, outputs))}")
         self.json: bool = options.json
         self._offset: float | None = options.offset
         self._engine: Configurable | None = None
@@ -147,7 +165,7 @@ class Outputs:
             yield
 
     def attach(self, engine: Configurable) -> None:
-        """Let this engine be set from outside, and take times' offset from it; it begins as the last one was set."""
+        """Let this engine be set over OSC, and take times' offset from it; it starts with the last one's settings."""
         if self._control:  # first, or what is set over OSC meanwhile would go to the last one
             self._control.control(engine)
         if self._engine:
@@ -158,7 +176,7 @@ class Outputs:
         self._engine = engine
 
     def check(self) -> None:
-        """Raise BrokenPipeError if whoever read our standard output went away."""
+        """Raise BrokenPipeError if nobody reads our standard output any more."""
         for outlet in (self._display, *self._outlets):
             if isinstance(outlet, Outlet) and isinstance(outlet.problem, BrokenPipeError):
                 raise outlet.problem
@@ -241,7 +259,7 @@ def _report(outlet: Outlet) -> None:
 
 
 def _unread(outlet: Outlet) -> bool:
-    """Whether the reader of a pipe went away, which is no problem but the end: see `Outputs.check`."""
+    """Whether the reader of a pipe went away, which is not a problem but the end: see `Outputs.check`."""
     return isinstance(outlet.problem, BrokenPipeError)
 
 

@@ -19,12 +19,12 @@ from .common import (
     load_settings,
     make_detector,
     make_folder,
+    refuse_to_overwrite,
     say,
-    spare,
 )
 
 NAME = "play"
-HELP = "show the drums of an audio file at the pace of the music (nothing sounds)"
+HELP = "show the drums of an audio file at the pace of the music (without playing it)"
 EXAMPLES = (
     "dance play song.flac",
     "dance play song.flac --loop --web",
@@ -37,9 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", metavar="FILE", help="any audio file that libsndfile reads")
     add("--truth", type=Path, metavar="TSV", help="true hits (time, label, velocity): print precision and recall")
-    add("--out", type=Path, metavar="DIR", help="leave a picture and the list of events here")
-    add("--force", action="store_true", help="replace what lies beside the song, where --out is the song's own folder")
-    add("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
+    add("--out", type=Path, metavar="DIR", help="write a picture and the list of events to this folder")
+    add("--force", action="store_true", help="replace files beside the song if --out is the song's own folder")
+    add("--loop", action="store_true", help="start again at the end, until Ctrl-C")
     parser.set_defaults(seconds=None)
     add_display_options(parser)
     add_detector_options(parser)
@@ -59,10 +59,12 @@ def run(options: argparse.Namespace) -> int:
         if options.truth and table.resolve() == options.truth.resolve():
             raise SourceError(f"{table} is the truth and would be overwritten; choose another --out")
     if options.loop and (options.truth or options.out):
-        raise SpecError("--loop has no end, so that nothing can be summed up; leave it out, or --truth and --out")
+        raise SpecError(
+            "--loop never ends, so there is nothing to sum up; leave out either --loop or --truth and --out"
+        )
     if options.out:
         make_folder(options.out)
-        spare((table, picture), options.file, options)
+        refuse_to_overwrite((table, picture), options.file, options)
     with outputs.from_options(options, network) as out, monitor.from_options(options) or nullcontext() as page:
         while True:
             with SoundFile(options.file, rates, realtime=True) as source:

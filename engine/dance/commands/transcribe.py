@@ -2,7 +2,7 @@
 
 import argparse
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
@@ -22,14 +22,14 @@ from ..sources import SoundFile, printable
 from .arguments import count
 from .common import (
     DRAW_SECONDS,
-    MENDABLE,
+    USER_ERROR,
     add_detector_options,
     load_settings,
     make_detector,
     make_folder,
     progress,
+    refuse_to_overwrite,
     say,
-    spare,
 )
 
 NAME = "transcribe"
@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="where NAME.tsv goes; files that share a NAME become NAME, NAME-2, NAME-3",
+        help="folder for NAME.tsv and so on; files with the same NAME become NAME, NAME-2, NAME-3",
     )
     add(
         "--format",
@@ -58,18 +58,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="; ".join(f"{name}: {form.purpose}" for name, form in FORMATS.items()) + "; default: tsv",
     )
-    add("--plot", action="store_true", help="draw each song with its events, too: NAME.png")
-    add("--force", action="store_true", help="replace what lies beside the song, where --out is the song's own folder")
+    add("--plot", action="store_true", help="also draw each song with its events: NAME.png")
+    add("--force", action="store_true", help="replace files beside the song if --out is the song's own folder")
     add("--jobs", type=count, default=cores(), metavar="N", help="files at once; default: one a core (%(default)s)")
     add_detector_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the results of each file; what cannot be read is named and passed over."""
+    """Write the results of each file; files that cannot be read are named and passed over."""
     if options.plot and find_spec("matplotlib") is None:
         raise SpecError(f"--plot needs matplotlib: {install('show')}")
-    writers(options.format.split(","))  # refuses before the work, not after it
-    Network(options.model)
+    writers(options.format.split(","))  # what is wrong with these is told before the work, not after it
+    _network(options.model)
     make_folder(options.out)
     songs = list(map(Song, options.files, output_names(options.files)))
     failures = 0
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
                 continue
             paths = ", ".join(map(str, done.paths))
             print(f"{song.file} -> {paths}: {done.events} events, {done.speed:.0f} x real time")
-    return MENDABLE if failures else 0
+    return USER_ERROR if failures else 0
 
 
 class Song(NamedTuple):
@@ -97,7 +97,7 @@ class Song(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a song."""
+    """What was written for a song, how many events it has, and how many times faster than real time that was."""
 
     paths: list[Path]
     events: int
@@ -110,37 +110,43 @@ def transcribe(song: Song, report: Report, options: argparse.Namespace, settings
     Raises
     ------
     SourceError
-        If it cannot be read, would lose a file that lies beside it, or has too long a name for its results.
+        If it cannot be read, its results would replace files beside it, or its name is too long for them.
     """
     try:
         return _transcribe(song, report, options, settings)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        raise SourceError(f"{printable(song.file)}: the name is too long for its results; rename the file") from None
+        raise SourceError(
+            f"{printable(song.file)}: the name is too long for those of its results; rename the file"
+        ) from None
 
 
 def _transcribe(song: Song, report: Report, options: argparse.Namespace, settings: Settings | None) -> Done:
     network = _network(options.model)
     network.reset()
+    names = dict.fromkeys(options.format.split(","))
+    base = options.out / song.name
+    picture = beside(base, ".png")
     events: list[Event] = []
     with SoundFile(song.file, network.spec.sample_rates) as source:
         began = perf_counter()
         detector = make_detector(network, source, options, settings)
-        spare(_results(song, detector.labels, options), song.file, options)
+        paths = [path for name in names for path in FORMATS[name].paths(base, detector.labels)]
+        paths += [picture] if options.plot else []
+        refuse_to_overwrite(paths, song.file, options)
         with Engine(source, detector, events.append) as engine:
             while not engine.wait(DRAW_SECONDS):
                 report(engine.stats.seconds / source.seconds)
         seconds, elapsed = engine.stats.seconds, perf_counter() - began
     heard = Heard(printable(song.name), seconds, detector.sample_rate, detector.labels, tuple(events))
-    base = options.out / song.name
-    paths = [path for write in writers(options.format.split(",")) for path in write(base, heard)]
+    for write in writers(names):
+        write(base, heard)
     if options.plot:
         from ..plot import draw
 
-        paths.append(beside(base, ".png"))
         with SoundFile(song.file, network.spec.sample_rates) as source:
-            draw(paths[-1], source, network.spec.features, detector.labels, events)
+            draw(picture, source, network.spec.features, detector.labels, events)
     return Done(paths, len(events), seconds / elapsed)
 
 
@@ -159,15 +165,7 @@ def output_names(files: Sequence[str]) -> list[str]:
     return names
 
 
-def _results(song: Song, labels: Sequence[str], options: argparse.Namespace) -> Iterator[Path]:
-    """Yield the files that a song's results may go to."""
-    endings = [FORMATS[name].ending for name in options.format.split(",")] + [".png"] * options.plot
-    for ending in endings:
-        for label in labels:
-            yield beside(options.out / song.name, ending.format(label=label))
-
-
 @cache
 def _network(model: Path) -> Network:
-    """Return the network of this process: files share it, one after the other."""
+    """Return this process's network, which its files use one after the other."""
     return Network(model)

@@ -1,4 +1,4 @@
-"""Files that other programs read: what was heard in a song, as tables, MIDI, JAMS, and labels of audio editors."""
+"""Files that other programs read: what was heard in a song, as tables, MIDI, JAMS, and labels for audio editors."""
 
 from .heard import Heard
 from .table import FORMATS, Format, writers

@@ -1,8 +1,8 @@
-"""What was heard in a song, complete, as the writers of files take it.
+"""All that was heard in a song, for the writers of files.
 
 Contents
 --------
-Heard
+Heard, beside
 """
 
 from dataclasses import dataclass

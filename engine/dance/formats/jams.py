@@ -5,14 +5,15 @@ Contents
 write
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .._version import __version__
 from ..files import replacing
-from .heard import Heard, beside
+from .heard import Heard
 
 
-def write(base: Path, heard: Heard) -> list[Path]:
+def write(paths: Sequence[Path], heard: Heard) -> None:
     """Write one annotation of the namespace ``tag_open``: time, drum and confidence of each hit.
 
     JAMS has no velocity: it stands in the annotation's ``sandbox``, in the order of the hits, and beside it
@@ -39,7 +40,6 @@ def write(base: Path, heard: Heard) -> list[Path]:
     whole = jams.JAMS(
         annotations=[annotation], file_metadata=jams.FileMetadata(title=heard.title, duration=heard.seconds)
     )
-    path = beside(base, ".jams")
+    (path,) = paths
     with replacing(path) as temporary:
         whole.save(str(temporary))
-    return [path]

@@ -5,23 +5,21 @@ Contents
 write, TICKS_PER_BEAT, BEATS_PER_MINUTE
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import SpecError
 from ..files import replacing
-from ..sinks.midi import NOTES
-from .heard import Heard, beside
+from ..sinks.midi import DRUM_CHANNEL, NOTE_SECONDS, NOTES, as_midi_velocity
+from .heard import Heard
 
 BEATS_PER_MINUTE = 120
 TICKS_PER_BEAT = 1920
-"""3840 ticks a second: a time is off by 0.13 ms at most. More would be exacter than what it tells, and readers
+"""3840 ticks a second: a time is off by 0.13 ms at most. More would exceed the precision of the times, and readers
 take a large tick for damage (pretty_midi above ten million: here after 43 minutes)."""
 
-_CHANNEL = 9  # counted from 0
-_HOLD_SECONDS = 0.1
 
-
-def write(base: Path, heard: Heard) -> list[Path]:
+def write(paths: Sequence[Path], heard: Heard) -> None:
     """Write the hits as General MIDI notes, velocity 1..127.
 
     Raises
@@ -35,14 +33,14 @@ def write(base: Path, heard: Heard) -> list[Path]:
     if unknown:
         raise SpecError(f"MIDI has no note for {unknown}; leave it out with --labels")
     ticks = TICKS_PER_BEAT * BEATS_PER_MINUTE / 60
-    hold = round(_HOLD_SECONDS * ticks)
+    hold = round(NOTE_SECONDS * ticks)
     notes: list[tuple[int, int, int]] = []  # tick, note, velocity; 0 ends
     following: dict[int, int] = {}  # when a note comes next: one that still sounds ends there
     for event in reversed(heard.by_time):
         tick, note = round(event.time * ticks), NOTES[event.label]
         end = min(tick + hold, following.get(note, tick + hold))
         following[note] = tick
-        notes += [(tick, note, min(max(round(127 * event.velocity), 1), 127)), (end, note, 0)]
+        notes += [(tick, note, as_midi_velocity(event.velocity)), (end, note, 0)]
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT, charset="utf-8")
     end = max(round(heard.seconds * ticks), *(tick for tick, _, _ in notes), 0)
     tempo = [
@@ -54,11 +52,10 @@ def write(base: Path, heard: Heard) -> list[Path]:
     track, now = mido.MidiTrack([mido.MetaMessage("track_name", name="drums")]), 0
     for tick, note, velocity in sorted(notes, key=lambda each: (each[0], each[2] > 0)):
         kind = "note_on" if velocity else "note_off"
-        track.append(mido.Message(kind, channel=_CHANNEL, note=note, velocity=velocity, time=tick - now))
+        track.append(mido.Message(kind, channel=DRUM_CHANNEL - 1, note=note, velocity=velocity, time=tick - now))
         now = tick
     track.append(mido.MetaMessage("end_of_track", time=end - now))
     file.tracks.append(track)
-    path = beside(base, ".mid")
+    (path,) = paths
     with replacing(path) as temporary:
         file.save(temporary)
-    return [path]

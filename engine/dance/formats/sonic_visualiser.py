@@ -5,27 +5,24 @@ Contents
 write
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from ..colours import colour
 from ..files import replacing
-from .heard import Heard, beside
+from .heard import Heard
 
 _STEMS, _LINEAR = "1", "1"  # of its enumerations PlotStyle and VerticalScale
 
 
-def write(base: Path, heard: Heard) -> list[Path]:
+def write(paths: Sequence[Path], heard: Heard) -> None:
     """Write layers of time values, exact to the sample: a stem at each hit, as high as its velocity."""
-    paths = []
-    for label in heard.labels:
-        path = beside(base, f".{label}.svl")
+    for path, label in zip(paths, heard.labels, strict=True):
         tree = ElementTree.ElementTree(_layer(label, heard))
         ElementTree.indent(tree)
         with replacing(path) as temporary:
             tree.write(temporary, encoding="UTF-8", xml_declaration=True)
-        paths.append(path)
-    return paths
 
 
 def _layer(label: str, heard: Heard) -> ElementTree.Element:

@@ -2,30 +2,54 @@
 
 Contents
 --------
-Format, FORMATS, writers
+Format, FORMATS, Writer, writers
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import SpecError, install
 from . import jams, midi, sonic_visualiser, text
-from .heard import Heard
+from .heard import Heard, beside
 
 Writer = Callable[[Path, Heard], list[Path]]
 """Writes what was heard beside a path without suffix, each file whole or not at all; returns the files."""
 
+_EACH = "{label}"  # in an ending: there is a file for each label
+
 
 class Format(NamedTuple):
-    """A kind of file: what it is for, how its names end, what it needs, and who writes it."""
+    """A kind of file.
+
+    Attributes
+    ----------
+    purpose : str
+    ending : str
+        How names of files end; with ``{label}`` in it there is one file for each label.
+    needs, extra : str
+        The library that it needs, if any, and the extra that installs it.
+    fill : callable
+        Writes what was heard to the `paths`.
+    """
 
     purpose: str
     ending: str
     needs: str
     extra: str
-    write: Writer
+    fill: Callable[[Sequence[Path], Heard], None]
+
+    def paths(self, base: Path, labels: Sequence[str]) -> list[Path]:
+        """Return the files that `write` makes for these labels beside `base`, a path without suffix."""
+        endings = [self.ending.replace(_EACH, label) for label in labels] if _EACH in self.ending else [self.ending]
+        return [beside(base, ending) for ending in endings]
+
+    def write(self, base: Path, heard: Heard) -> list[Path]:
+        """Write what was heard to the `paths`, and return them; a `Writer`."""
+        paths = self.paths(base, heard.labels)
+        self.fill(paths, heard)
+        return paths
 
 
 FORMATS = {
@@ -46,7 +70,7 @@ def writers(names: Iterable[str]) -> list[Writer]:
     SpecError
         If there is no such format, or it needs a library that is missing.
     """
-    found = []
+    found: list[Writer] = []
     for name in dict.fromkeys(names):
         if name not in FORMATS:
             raise SpecError(f"no format {name!r}; there are {', '.join(FORMATS)}")

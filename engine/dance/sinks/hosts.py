@@ -1,4 +1,4 @@
-"""Where in the network a device is.
+"""Addresses of devices in the network.
 
 Contents
 --------
@@ -9,7 +9,7 @@ import re
 import socket
 from typing import Any
 
-from ..errors import AbsentError, SinkError, reason
+from ..errors import AbsentError, SinkError, os_reason
 
 _MAY_BE_A_HOST = re.compile(r"[\w.:%-]+")
 
@@ -20,13 +20,13 @@ def look_up(host: str, port: int, protocol: str) -> tuple[socket.AddressFamily, 
     Raises
     ------
     AbsentError
-        If nobody knows the host now.
+        If the host is not known now.
     SinkError
-        If it can be none.
+        If it cannot be a host.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except (OSError, UnicodeError) as error:
         wait = isinstance(error, OSError) and _MAY_BE_A_HOST.fullmatch(host)
-        raise (AbsentError if wait else SinkError)(f"no host {host} for {protocol} ({reason(error)})") from None
+        raise (AbsentError if wait else SinkError)(f"no host {host} for {protocol} ({os_reason(error)})") from None
     return family, address

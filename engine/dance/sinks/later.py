@@ -16,10 +16,10 @@ _AGAIN_SECONDS = 5.0
 
 
 class Later:
-    """Stands for a sink that can be made only once something is there; use it in an `Outlet`, whose thread tries.
+    """Stands for a sink that can only be made once something is there; use it in an `Outlet`, whose thread tries.
 
-    It is made at once if it can be, else tried every 5 seconds. Hits meanwhile are missed, but for those during the
-    try that succeeds, which come late.
+    The sink is made at once if possible; otherwise that is tried every 5 seconds. Hits meanwhile are missed, except
+    those during the try that succeeds, which come late.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Later:
     Raises
     ------
     SinkError
-        And whatever else `make` raises the first time, if waiting does not mend it.
+        And whatever else `make` raises the first time, if waiting does not help.
     """
 
     def __init__(self, make: Callable[[], Sink], name: str, tell: Callable[[str], object]) -> None:

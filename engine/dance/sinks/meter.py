@@ -16,8 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..base_engine import Stats
 from ..colours import colour
-from ..engine import Stats
 from ..events import Event
 
 _WIDTH = 40

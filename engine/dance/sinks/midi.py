@@ -1,8 +1,8 @@
-"""Hits as MIDI notes with velocity, to a port of their own or to one that is there.
+"""Hits as MIDI notes with velocity, to a new virtual port or to an existing one.
 
 Contents
 --------
-Midi, DRUM_CHANNEL, NOTES, NOTE_SECONDS
+Midi, DRUM_CHANNEL, NOTES, NOTE_SECONDS, as_midi_velocity
 """
 
 from collections.abc import Mapping
@@ -31,12 +31,12 @@ class Midi:
     name : str
     channel : int
         1..16; 10 is the drums' in General MIDI.
-    notes : mapping from label to int, optional
-        Notes in place of `NOTES`; labels without one are silent.
+    notes : mapping from label to int or None, optional
+        Notes that differ from `NOTES`; the others stay. None silences a drum, as a label without any note is silent.
     hold : float
-        Seconds until the note's end. A hit before that ends the note first.
+        Seconds until the note ends. Another hit before that ends it first.
     output : mido port, optional
-        An open port of mido's to play on instead.
+        An open port of mido to play on instead.
 
     Raises
     ------
@@ -52,7 +52,7 @@ class Midi:
         *,
         name: str = "dance",
         channel: int = DRUM_CHANNEL,
-        notes: Mapping[str, int] | None = None,
+        notes: Mapping[str, int | None] | None = None,
         hold: float = NOTE_SECONDS,
         output: Any = None,
     ) -> None:
@@ -60,8 +60,8 @@ class Midi:
             import mido
         except ImportError as error:
             raise SinkError(f"MIDI needs mido: {install('midi')} ({error})") from None
-        self._notes = {**NOTES, **(notes or {})}
-        if not 1 <= channel <= 16 or not all(0 <= note <= 127 for note in self._notes.values()):
+        self._notes: dict[str, int | None] = {**NOTES, **(notes or {})}
+        if not 1 <= channel <= 16 or not all(note is None or 0 <= note <= 127 for note in self._notes.values()):
             raise SinkError("MIDI has channels 1 to 16 and notes 0 to 127")
         self._message, self._channel, self._hold = mido.Message, channel - 1, hold
         self._output = output or _open(mido, port, name)
@@ -74,8 +74,7 @@ class Midi:
             return
         if note in self._sounding:
             self._end(note)
-        velocity = min(max(round(127 * event.velocity), 1), 127)  # 0 would end a note
-        self._send("note_on", note, velocity)
+        self._send("note_on", note, as_midi_velocity(event.velocity))
         self._sounding[note] = monotonic() + self._hold
 
     def pulse(self) -> float | None:
@@ -105,6 +104,11 @@ class Midi:
         self._output.send(self._message(kind, channel=self._channel, note=note, velocity=velocity))
 
 
+def as_midi_velocity(velocity: float) -> int:
+    """Return a velocity 0..1 as MIDI has it, 1..127: 0 would end a note."""
+    return min(max(round(127 * velocity), 1), 127)
+
+
 def _open(mido: Any, port: str | None, name: str) -> Any:
     try:
         if port is None:
@@ -119,4 +123,4 @@ def _open(mido: Any, port: str | None, name: str) -> Any:
         raise SinkError(
             f"no MIDI here ({error}): on Linux load snd-seq (modprobe snd-seq), on Windows name a port"
         ) from None
-    raise AbsentError(f"no MIDI output named like {port!r}; there are: {', '.join(names) or 'none'}")
+    raise AbsentError(f"no MIDI output has {port!r} in its name; available: {', '.join(names) or 'none'}")

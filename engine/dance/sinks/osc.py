@@ -49,9 +49,9 @@ class Osc:
     Raises
     ------
     AbsentError
-        If nobody knows the host now.
+        If the host is not known now.
     SinkError
-        If python-osc is missing, or host, port or an address can be none.
+        If python-osc is missing, or the host, the port or an address is not valid.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Osc:
         self._addresses = {key: f"/dance/{key}" for key in keys}
         for key, address in (addresses or {}).items():
             if key not in self._addresses:
-                raise SinkError(f"no OSC address to give to {key!r}; there are {', '.join(keys)}")
+                raise SinkError(f"{key!r} has no OSC address; there are {', '.join(keys)}")
             if not address.startswith("/") or any(character in " #*,?[]{}" for character in address):
                 raise SinkError(
-                    f"{address!r} is no OSC address: it begins with / and has none of the characters #*,?[]{{}}"
+                    f"{address!r} is not an OSC address, which begins with / and has no spaces or #*,?[]{{}}"
                 )
             self._addresses[key] = address
         family, address = look_up(host, port, "OSC")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Self
 
-from ..errors import AbsentError, DanceError, SpecError, reason
+from ..errors import AbsentError, DanceError, SpecError, os_reason
 from ..events import Event
 
 Sink = Callable[[Event], object]
@@ -141,11 +141,11 @@ class Outlet:
         return due or count >= max(self._size, _MOST_HELD)
 
     def _work(self) -> None:
-        due = self._ask()
+        due = self._run_pulse()
         while not self._ended(due):
             if event := self._take():
                 self._tell(event)
-            due = self._ask()
+            due = self._run_pulse()
         try:
             getattr(self._sink, "close", lambda: None)()
         except Exception as error:
@@ -186,8 +186,8 @@ class Outlet:
                 self.missed += not done
             self._busy = False
 
-    def _ask(self) -> float:
-        """Let the sink do what is due; return the time at which it wants to be asked again."""
+    def _run_pulse(self) -> float:
+        """Call the sink's `pulse`; return the time at which it wants to be called again."""
         try:
             wait = self._pulse()
         except Exception as error:
@@ -223,4 +223,4 @@ class Outlet:
 
 
 def _words(error: Exception) -> str:
-    return str(reason(error)) or type(error).__name__
+    return os_reason(error) or type(error).__name__

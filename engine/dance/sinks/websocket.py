@@ -51,8 +51,8 @@ class WebSocket:
 
     Raises
     ------
-    DanceError
-        If websockets is missing, or address or port cannot be had.
+    SinkError
+        If websockets is missing, or the address or port is not available.
     """
 
     def __init__(
@@ -70,9 +70,7 @@ class WebSocket:
         self._envelope = envelope or Envelope(labels)
         content = _Content(labels, self._envelope)
         self._server = Server(content, access, port, name="the WebSocket", option="--websocket PORT")
-        self.url = access.url(self._server.port).replace("http", "ws", 1).replace("/?", "/socket?")
-        if access.token is None:
-            self.url += "socket"
+        self.url = access.url(self._server.port, scheme="ws", path="/socket")
 
     def __call__(self, event: Event) -> None:
         """Tell a hit."""
@@ -88,21 +86,22 @@ class WebSocket:
 
 
 class _Listeners(Access):
-    """Lets in what only listens: programs, pages of this machine, and files, of whose pages browsers tell no origin.
+    """Lets in whatever only listens: programs, pages of this machine, and local files, which browsers give no origin.
 
-    A page of somebody else's is refused, unless it asks from within a sandboxed frame, which has no origin either: it
-    sees drums then, and nothing else.
+    Other people's pages are refused, unless they ask from within a sandboxed frame, which has no origin either: such a
+    page sees drums, and nothing else.
     """
 
     def refusal(self, target: str, headers: Mapping[str, str], opens_socket: bool) -> str | None:
+        """See `Access.refusal`; of where a socket may be opened from, more is allowed here."""
         host, origin = headers.get("Host", ""), headers.get("Origin", "null")  # programs that are no browsers send none
         if opens_socket and origin != "null" and _name(origin) not in (*_THIS_MACHINE, _name(f"//{host}")):
             return "only pages of this machine may connect"
-        return super().refusal(target, {"Host": host, "Origin": f"http://{host}"}, opens_socket)
+        return super().refusal(target, headers, opens_socket=False)
 
 
 def _name(address: str) -> str:
-    """Return the host in an address; one that is none has none that anybody else has."""
+    """Return the host in an address, or the text itself where it is not an address: that equals no host."""
     try:
         return urlsplit(address).hostname or address
     except ValueError:

@@ -2,7 +2,7 @@
 
 Contents
 --------
-Wled, COLOURS, PORT
+Wled, Colour, LED_COLOURS, PORT
 """
 
 import json
@@ -17,7 +17,7 @@ from .hosts import look_up
 
 Colour = tuple[int, int, int]
 
-COLOURS: dict[str, Colour] = {
+LED_COLOURS: dict[str, Colour] = {
     "kick": (255, 24, 0),
     "snare": (255, 200, 120),
     "hihat": (0, 60, 90),
@@ -33,7 +33,7 @@ _DNRGB = 4
 _LEDS_A_PACKET = 489
 _MOST_LEDS = 1 << 16  # that its protocol can number
 _RATE = 40.0  # pictures a second
-_TIMEOUT = 2  # seconds without a packet, after which WLED goes back to its own effects
+_TIMEOUT = 2  # seconds without a packet, after which WLED returns to its own effects
 _REPEAT = 1.0  # seconds after which an unchanged picture is sent again, before that happens
 _QUESTION_SECONDS = 3.0
 _LONGEST_ANSWER = 1 << 16
@@ -42,8 +42,8 @@ _LONGEST_ANSWER = 1 << 16
 class Wled:
     """Lights the whole strip in the colours of the drums, as bright as they are present; use it in an `Outlet`.
 
-    A hit is sent at once, the decay 40 times a second; colours of drums that sound together add up. WLED goes
-    back to what it did before two seconds after the end. Protocol: DNRGB of WLED's "UDP realtime".
+    A hit is sent at once, the decay 40 times a second; colours of drums that sound together add up. Two seconds after
+    the end, WLED returns to its own effects. Protocol: DNRGB of WLED's "UDP realtime".
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Wled:
     leds : int, optional
         How many to light; by default the device is asked.
     colours : mapping from label to (red, green, blue), optional
-        0..255, in place of `COLOURS`; a drum that is missing is not seen.
+        0..255; replaces `LED_COLOURS` as a whole: drums that are missing stay dark.
     port : int
     envelope : Envelope, optional
         What presence means.
@@ -63,7 +63,7 @@ class Wled:
     AbsentError
         If nobody knows the host now, or it does not answer.
     SinkError
-        If it can be no host, is no WLED device, or has more LEDs than the protocol can number.
+        If it cannot be a host, is not a WLED device, or has more LEDs than the protocol can number.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class Wled:
         envelope: Envelope | None = None,
     ) -> None:
         labels = tuple(labels)
-        if leds is not None:  # before the look-up: waiting for a host mends no number
+        if leds is not None:  # before the look-up: waiting for a host does not help against a wrong number
             _check(leds)
         family, self._target = look_up(host, port, "WLED")
         self._leds = _check(_ask(host)) if leds is None else leds
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._host = host
-        self._colours = COLOURS if colours is None else colours
+        self._colours = LED_COLOURS if colours is None else colours
         self._envelope = envelope or Envelope(labels)
         self._shown: Colour | None = None
         self._frame = self._again = 0.0
@@ -108,7 +108,7 @@ class Wled:
         return max((self._frame if any(self._shown or ()) else self._again) - now, 0.0)
 
     def close(self) -> None:
-        """End; WLED goes back to its own effects by itself."""
+        """End; WLED returns to its own effects by itself."""
         self._socket.close()
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ class Wled:
 
 def _check(leds: int) -> int:
     if not 1 <= leds <= _MOST_LEDS:
-        raise SinkError(f"WLED needs 1 LED or more, {_MOST_LEDS} at most, not {leds}; say how many to light")
+        raise SinkError(f"WLED needs 1 to {_MOST_LEDS} LEDs, not {leds}; say how many to light")
     return leds
 
 
@@ -149,4 +149,6 @@ def _ask(host: str, port: int = 80) -> int:
         reason = getattr(error, "reason", None) or error
         # No answer, or that it is busy (5xx), may be the start of a device; any other answer is another device's.
         kind = AbsentError if isinstance(error, OSError) and getattr(error, "code", 500) >= 500 else SinkError
-        raise kind(f"{host} does not say how many LEDs it has ({reason}): is it WLED? else say how many") from None
+        raise kind(
+            f"{host} does not say how many LEDs it has ({reason}); if it is WLED, say how many to light"
+        ) from None

@@ -42,11 +42,11 @@ class Access:
         self.token = token or (None if _is_loopback(host) else _made_up())
         self._names = {"localhost", *_own_names()}
 
-    def url(self, port: int) -> str:
+    def url(self, port: int, *, scheme: str = "http", path: str = "/") -> str:
         """Return the address to open, token included."""
         host = _reachable(self.host)
         host = f"[{host}]" if ":" in host else host
-        return f"http://{host}:{port}/" + (f"?token={quote(self.token)}" if self.token else "")
+        return f"{scheme}://{host}:{port}{path}" + (f"?token={quote(self.token)}" if self.token else "")
 
     def refusal(self, target: str, headers: Mapping[str, str], opens_socket: bool) -> str | None:
         """Return why a request is refused, or None if it may pass.

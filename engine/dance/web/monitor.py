@@ -62,8 +62,10 @@ class Monitor:
 
     Raises
     ------
-    DanceError
-        If websockets is missing, or address or port cannot be had.
+    SinkError
+        If websockets is missing, or the address or port is not available.
+    SpecError
+        If the token is too short to be one.
     """
 
     def __init__(

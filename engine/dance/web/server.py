@@ -1,11 +1,11 @@
-"""The server behind the page: one thread, one event loop, nothing that anybody else waits for.
+"""The server behind the page: one thread, one event loop; nobody else ever waits for it.
 
 It serves the page at ``/`` and messages at ``/socket``, both JSON objects; everything else is refused. A client who
 reads too slowly loses messages and is told how many; one who writes too fast is read more slowly.
 
 Contents
 --------
-Server, Content
+Server, Content, Message, FRAMES_A_SECOND, CLIENTS, MESSAGE_BYTES
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import DanceError, SpecError, install, reason
+from ..errors import DanceError, SinkError, SpecError, install, os_reason
 from .access import Access
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class Server:
 
     Raises
     ------
-    DanceError
-        If websockets is missing, or address or port cannot be had.
+    SinkError
+        If websockets is missing, or the address or port is not available.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Server:
         try:
             import websockets
         except ImportError as error:
-            raise DanceError(f"{name} needs websockets: {install('web')} ({error})") from None
+            raise SinkError(f"{name} needs websockets: {install('web')} ({error})") from None
         self._closed_by_peer = websockets.ConnectionClosed
         self.port = port
         self._content, self._access = content, access
@@ -141,8 +141,8 @@ class Server:
         except (OSError, UnicodeError) as error:
             taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
             mend = f"choose another port with {self._option}" if taken else "name an address of this machine"
-            self._failure = DanceError(
-                f"{self._name} cannot listen on {self._access.host} port {self.port} ({reason(error)}); {mend}"
+            self._failure = SinkError(
+                f"{self._name} cannot listen on {self._access.host} port {self.port} ({os_reason(error)}); {mend}"
             )
         except BaseException as error:
             self._failure = error
@@ -217,7 +217,7 @@ class Server:
                 task.cancel()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, self._closed_by_peer):
-                    _log.error("a page was given up because of a bug", exc_info=outcome)
+                    _log.error("dropped a page because of a bug", exc_info=outcome)
 
     async def _send(self, client: "_Client", connection: "ServerConnection") -> None:
         while True:

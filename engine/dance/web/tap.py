@@ -2,7 +2,7 @@
 
 Contents
 --------
-Tap, Level
+Tap, Level, CLIP
 """
 
 import math

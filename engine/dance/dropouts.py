@@ -1,4 +1,4 @@
-"""How much of a live stream is missing after it stood still, judged by when its blocks arrive.
+"""How many samples of a live stream are missing after it stood still, judged by when its blocks arrive.
 
 A block arrives when its samples are there or later, never sooner: over some time, the least lag of the arrivals
 behind the count of samples is the stream's own. When blocks stay away and come back, what was held back somewhere
@@ -6,7 +6,7 @@ arrives in a burst, and the lag falls to what it was; what was lost never comes,
 
 Contents
 --------
-Gaps
+Dropouts
 """
 
 import math
@@ -16,7 +16,7 @@ _JUDGE_SECONDS = 0.25  # a burst is over by then
 _FOLLOW_SECONDS = 1.0  # sound card and computer drift apart by less than a sample block in this time
 
 
-class Gaps:
+class Dropouts:
     """The clock of a stream; all times in seconds of one clock, `time.monotonic` for instance.
 
     Parameters

@@ -1,11 +1,11 @@
-"""How an engine meets its consumer: what `Engine` and `ProcessEngine` have in common.
+"""What `Engine` and `ProcessEngine` share: how an engine runs, ends and meets its consumer.
 
-They live once and tell one consumer, who is called, iterates or polls. What he gets are immutable events and copied
-arrays, wherever the detector runs.
+An engine runs once and has one consumer, which is called, iterates or polls. What the consumer gets are immutable
+events and copied arrays, wherever the detector runs.
 
 Contents
 --------
-Stats, Told
+Stats, BaseEngine
 """
 
 import threading
@@ -41,7 +41,7 @@ class Stats:
         Samples that went missing: the engine was late, or a device was away. The clock counts them.
     events : int
     dropped : int
-        Events that the queue lost because the consumer who iterates or polls was late.
+        Events that the queue lost because the consumer, iterating or polling, was late.
     busy : float
         Seconds spent in the detector.
     """
@@ -59,8 +59,8 @@ class Stats:
         return (self.samples + self.lost) / self.sample_rate
 
 
-class Told(ABC):
-    """An engine as its consumer sees it; subclasses say where the events come from.
+class BaseEngine(ABC):
+    """What `Engine` and `ProcessEngine` share; subclasses say where the events come from.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ class Told(ABC):
         What is reported.
     sample_rate : int
     live : bool
-        A full queue drops the oldest event; otherwise whoever hears waits for the consumer.
+        A full queue drops the oldest event; otherwise the engine waits for the consumer.
     settings : Settings
-        That hold at first.
+        The first ones.
     board : Board
     on_event : callable or None
     queue : int
@@ -106,7 +106,7 @@ class Told(ABC):
         self._on_event = on_event
         self._consumer = "on_event" if on_event else None
         self._queue = _Queue(queue)
-        self.observer: Callable[[Event], None] | None = None  # told each event besides the consumer, and before him
+        self.observer: Callable[[Event], None] | None = None  # told each event, too, before the consumer
         self._setting = threading.RLock()  # settings are read, changed and written back, by several parties at once
         self._guard = threading.Lock()  # of `_consumer`, `_begun` and `_thread`, which two threads may claim at once
         self._begun = False
@@ -235,7 +235,7 @@ class Told(ABC):
             self._claim("poll()")
             self._launch()
         over = self._ended.is_set()  # asked first: what comes before the end is taken below
-        events = self._queue.rest()
+        events = self._take_waiting()
         if over and not events:
             self._raise_failure()
         return events
@@ -285,6 +285,7 @@ class Told(ABC):
         return not begun
 
     def _launch(self) -> bool:
+        """Begin in a thread beside the caller's; False if the engine was started before."""
         with self._guard:  # until it is started, or `stop` might find it before it can be joined
             if self._begun:
                 return False
@@ -293,7 +294,12 @@ class Told(ABC):
             self._thread.start()
         return True
 
+    def _take_waiting(self) -> list[Event]:
+        """Take the events that wait in the queue, without waiting for more."""
+        return self._queue.rest()
+
     def _end(self) -> None:
+        """End as `stop` does, but keep what went wrong for `_raise_failure`; from any thread, any number of times."""
         self._stopping.set()
         self._queue.close()
         if not self._ended.is_set():
@@ -315,6 +321,7 @@ class Told(ABC):
             self._failure = self._failure or error
 
     def _raise_failure(self) -> None:
+        """Raise what went wrong in the thread or at the end, once."""
         failure, self._failure = self._failure, None
         if failure:
             raise failure
@@ -344,6 +351,7 @@ class Told(ABC):
             self._ended.set()
 
     def _deliver(self, event: Event) -> None:
+        """Hand an event to the observer and to the consumer."""
         self._events += 1
         if self.observer:
             self.observer(event)
