@@ -47,8 +47,8 @@ def test_disorder_can_be_learned_from_a_start_without_any():
 
 def test_order_is_part_of_the_loss_only_where_it_is_asked_for():
     hits = played()
-    logits, hardness = torch.zeros_like(hits), torch.rand(hits.shape)
-    plain, ordered = DrumLoss(1, 1.0, 0.5)(logits, hardness, hits), DrumLoss(1, 1.0, 0.5, 0.2)(logits, hardness, hits)
+    batch = torch.zeros_like(hits), torch.rand(hits.shape), hits, torch.ones_like(hits)
+    plain, ordered = DrumLoss(1, 1.0, 0.5)(*batch), DrumLoss(1, 1.0, 0.5, 0.2)(*batch)
     assert set(plain) == {"loss", "onset", "velocity"}
     assert plain["loss"] == pytest.approx(float(plain["onset"] + 0.5 * plain["velocity"]))
     assert ordered["loss"] == pytest.approx(float(plain["loss"] + 0.2 * ordered["order"]))
