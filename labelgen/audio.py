@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dance.commands.arguments import positive, within
+from dance.commands.arguments import positive
 from labelgen.chunks import Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import MUSIC, missing, regular_file
-from labelgen.recordings import LARGEST, LAST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
+from labelgen.recordings import LARGEST, LAST, RATE, SHORTEST, Song, find_songs, spans, stretches
 from labelgen.separate import SeparationError, Separator
 from labelgen.shreds import RELEASED, RISE_DB, ShredClassifier, find_shreds, velocities
-from labelgen.work import add_work_options, run_command
+from labelgen.work import add_work_options, part_seconds, run_command
 
 F32 = npt.NDArray[np.float32]
 
@@ -224,7 +224,7 @@ def parser() -> argparse.ArgumentParser:
         help="the shred classifier, made by training/train_shreds.py (default: the released one)")  # fmt: skip
     add("--rise", type=positive(float), default=RISE_DB, metavar="DB", help="rise above the local mean "
         "that counts as an onset; a larger value finds fewer (default: %(default)s)")  # fmt: skip
-    add("--seconds", type=within(float, SHORTEST, STRETCH, unit="seconds"), default=30.0,
+    add("--seconds", type=part_seconds, default=30.0,
         help="longest chunk (default: %(default)s)")  # fmt: skip
     add("--longest", type=positive(float), default=60.0, metavar="MINUTES",
         help="refuse longer recordings (default: %(default)s)")  # fmt: skip

@@ -220,6 +220,12 @@ def split_of(pack: str, share: float) -> str:
     return "test" if digest(pack) % 1000 < 1000 * share else "train"
 
 
+def add_apart(parser: argparse.ArgumentParser) -> None:
+    """Add ``--apart``, the manifests for `Novelty.of`."""
+    parser.add_argument("--apart", nargs="*", type=Path, default=[], metavar="CSV",
+        help="leave out sounds that these manifests already hold")  # fmt: skip
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -245,14 +251,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="leave out longer files (default: %(default)s)",
     )
-    add(
-        "--apart",
-        nargs="*",
-        type=Path,
-        default=[],
-        metavar="CSV",
-        help="leave out sounds that these manifests already hold",
-    )
+    add_apart(result)
     return result
 
 

@@ -21,15 +21,15 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import maximum_filter1d
 
-from dance.commands.arguments import positive, share, within
+from dance.commands.arguments import positive, share
 from dance.context import weighed
 from dance.errors import SpecError
 from dance.features import log_mel
 from dance.peaks import PeakPicker
 from labelgen.chunks import DOUBTED, Chunk, ChunkWriter, Label, chunk_name
 from labelgen.files import MUSIC, missing, regular_file
-from labelgen.recordings import LARGEST, RATE, SHORTEST, STRETCH, Song, find_songs, spans, stretches
-from labelgen.work import add_work_options, run_command
+from labelgen.recordings import LARGEST, RATE, SHORTEST, Song, find_songs, spans, stretches
+from labelgen.work import add_work_options, part_seconds, run_command
 from models.whole_file import WholeFile
 
 F32 = npt.NDArray[np.float32]
@@ -261,7 +261,7 @@ def parser() -> argparse.ArgumentParser:
         "threshold (default: %(default)s)")  # fmt: skip
     add("--confidence", type=share, default=0.72, metavar="F", help="leave out chunks whose expected F-measure is "
         "below this (default: %(default)s)")  # fmt: skip
-    add("--seconds", type=within(float, SHORTEST, STRETCH, unit="seconds"), default=30.0,
+    add("--seconds", type=part_seconds, default=30.0,
         help="longest chunk (default: %(default)s)")  # fmt: skip
     add("--longest", type=positive(float), default=60.0, metavar="MINUTES",
         help="refuse longer recordings (default: %(default)s)")  # fmt: skip

@@ -18,7 +18,7 @@ import soundfile as sf
 from dance.labels import ONE_SHOT
 from labelgen.kits import one_shot, voice_of
 from labelgen.material import Item
-from labelgen.packs import Novelty, write_manifest
+from labelgen.packs import Novelty, add_apart, write_manifest
 from labelgen.recordings import RATE
 from labelgen.synth import SILENT, SoundFont
 
@@ -74,14 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the sounds and their manifest.csv go")
     add("--licence", default="", help="terms of these soundfonts, written into every line")
     add("--split", default="train", help="split, written into every line (default: %(default)s)")
-    add(
-        "--apart",
-        nargs="*",
-        type=Path,
-        default=[],
-        metavar="CSV",
-        help="leave out sounds that these manifests already hold",
-    )
+    add_apart(result)
     return result
 
 

@@ -5,7 +5,7 @@ from a generator: they are drawn as they are needed, so memory does not grow wit
 
 Contents
 --------
-add_work_options, run_command, run_units, sample_rate, chunk_seconds
+add_work_options, run_command, run_units, sample_rate, chunk_seconds, part_seconds
 """
 
 import argparse
@@ -25,13 +25,14 @@ from dance.commands.arguments import positive, within
 from labelgen.chunks import BusyError, Chunk, Manifest, among, digest, of_source, remove_refused, remove_stale
 from labelgen.files import identity, keyed_otherwise, missing, printable
 from labelgen.pools import Cluster, Pool, Processes, WorkError
-from labelgen.recordings import SHORTEST
+from labelgen.recordings import SHORTEST, STRETCH
 
 Job = TypeVar("Job")
 
 
 sample_rate = within(int, 8000, 192_000)  # that FLAC files may have
 chunk_seconds = within(float, SHORTEST, unit="seconds")
+part_seconds = within(float, SHORTEST, STRETCH, unit="seconds")  # of chunks that are parts of stretches
 
 
 def add_work_options(parser: argparse.ArgumentParser, limit: float = 600.0) -> None:

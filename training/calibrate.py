@@ -153,6 +153,14 @@ def load_tracks(
     return tracks
 
 
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add ``--balance`` and ``--limit``, by which `chosen_chunks` takes those of a set."""
+    add = parser.add_argument
+    add("--balance", type=level, default=-3.0, help="leave out mixes whose drums lie lower against the music, in dB "
+        "(default: %(default)s)")  # fmt: skip
+    add("--limit", type=natural, default=60, help="most chunks of a set, 0: all (default: %(default)s)")
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     result = argparse.ArgumentParser(
@@ -172,13 +180,7 @@ def parser() -> argparse.ArgumentParser:
         help="weight of hits that sound alike, 0: none (default: as in the model)")  # fmt: skip
     add("--evidence", type=within(float, 0), metavar="LOGITS",
         help="how much hits are doubted until drums are proved, 0: not at all (default: as in the model)")  # fmt: skip
-    add(
-        "--balance",
-        type=level,
-        default=-3.0,
-        help="leave out mixes whose drums lie lower against the music, in dB (default: %(default)s)",
-    )
-    add("--limit", type=natural, default=60, help="most chunks of a set, 0: all (default: %(default)s)")
+    add_choice(result)
     return result
 
 

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from dance.commands.arguments import level, natural, positive
+from dance.commands.arguments import positive
 from dance.features import log_mel
 from dance.votes import FAINTEST
 from models.frontend import SCALE_DB, SILENCE_DB, Lift, fading_peaks
 from models.restored import PIECE
 from models.tcn import TCN
-from training.calibrate import chosen_chunks
+from training.calibrate import add_choice, chosen_chunks
 from training.checkpoints import write_checkpoint
 from training.sounds import read_sound
 from training.task import SURVEYED, DrumTask, checkpoint, load_task
@@ -112,13 +112,7 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, metavar="CKPT", help="the checkpoint to write")
     add("--timbre", type=positive(int), default=48, metavar="N",
         help="dimensions of a timbre, at most the network's channels (default: %(default)s)")  # fmt: skip
-    add(
-        "--balance",
-        type=level,
-        default=-3.0,
-        help="leave out mixes whose drums lie lower against the music, in dB (default: %(default)s)",
-    )
-    add("--limit", type=natural, default=60, help="most chunks of a set, 0: all (default: %(default)s)")
+    add_choice(result)
     return result
 
 
