@@ -58,8 +58,6 @@ class TrainConfig:
         Label delay in frames, for each label if there are several.
     positive : float
         Weight of a hit against silence.
-    positive : float
-        Weight of a hit against silence.
     velocity, order : float
         Weights of the velocities' squared error, and of their disorder inside a crop (`training.loss.disorder`).
     augment : Augment
