@@ -11,11 +11,11 @@ prominence
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 
 from labelgen.chunks import DOUBTED
+from labelgen.librosa_once import librosa
 
 Audio = npt.NDArray[np.float32]
 WINDOW_SECONDS = 0.023
@@ -27,7 +27,7 @@ FLOOR_DB = -60.0  # below the loudest band of the loudest moment nothing is hear
 def _bands(size: int, sample_rate: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return a window that weighs the beginning most, and the filters to bands of hearing."""
     fade = np.cos(np.linspace(0, np.pi / 2, size, endpoint=False)) ** 2
-    filters = librosa.filters.mel(sr=sample_rate, n_fft=size, n_mels=BANDS, fmin=30, fmax=16000, norm=None)
+    filters = librosa().filters.mel(sr=sample_rate, n_fft=size, n_mels=BANDS, fmin=30, fmax=16000, norm=None)
     return fade.astype(np.float32), filters.astype(np.float32)
 
 

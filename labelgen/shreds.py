@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
@@ -24,6 +23,7 @@ import onnxruntime
 from dance.features import log_mel
 from dance.labels import LABELS
 from dance.spec import FeatureSpec
+from labelgen.librosa_once import librosa
 from labelgen.recordings import RATE
 
 F32 = npt.NDArray[np.float32]
@@ -141,11 +141,11 @@ def _onset_frames(frames: F32, rise_db: float) -> npt.NDArray[np.int64]:
     if len(frames) < 8:
         return np.zeros(0, np.int64)
     audible = np.maximum(frames, max(frames.max() + QUIETEST_DB, -90.0)).T
-    flux = librosa.onset.onset_strength_multi(
+    flux = librosa().onset.onset_strength_multi(
         S=audible, lag=2, max_size=3, center=False, channels=list(REGISTERS), aggregate=np.mean, sr=1, hop_length=1
     )
     return np.asarray(
-        librosa.util.peak_pick(
+        librosa().util.peak_pick(
             flux.max(axis=0), pre_max=3, post_max=3, pre_avg=20, post_avg=6, delta=rise_db, wait=SHORTEST
         )
     )
@@ -232,7 +232,7 @@ def velocities(shreds: Shreds, given: npt.NDArray[np.bool_], spec: ShredSpec) ->
     given : bool [n, labels]
         Which labels each shred has.
     """
-    centre = librosa.mel_frequencies(spec.features.bands + 2, fmin=spec.features.f_min, fmax=spec.features.f_max,
+    centre = librosa().mel_frequencies(spec.features.bands + 2, fmin=spec.features.f_min, fmax=spec.features.f_max,
                                      htk=True)[1:-1]  # fmt: skip
     result = np.zeros(given.shape, np.float32)
     for column, label in enumerate(spec.labels):
