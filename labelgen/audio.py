@@ -2,8 +2,9 @@
 
 demucs splits a song into its parts (`labelgen.separate`), librosa finds the onsets of the drum part, the
 part is cut there into shreds, and a classifier says what each one is: kick, snare, hi-hat, tom, cymbal,
-several at once or nothing (`labelgen.shreds`); velocity is the shred's loudness. Chunks are of the original
-song. Inputs that hold drums alone need no separation (``--drums-only``).
+several at once or nothing (`labelgen.shreds`), together with the released detector
+(`labelgen.second_opinion`); velocity is the shred's loudness. Chunks are of the original song. Inputs that
+hold drums alone need no separation (``--drums-only``).
 
 A chunk's confidence is the F-measure to expect of its labels if the classifier's probabilities are right.
 Long recordings are separated in stretches of five minutes, so memory does not grow with their length.
@@ -97,7 +98,7 @@ def hear(drums: F32, mix: F32, classifier: ShredClassifier, rise_db: float = RIS
         none = np.zeros((0, len(spec.labels)))
         return Heard([], np.zeros(0), none.astype(np.float32), none.astype(bool))
     shreds = find_shreds(drums, spec, rise_db)
-    probabilities = classifier.probabilities(shreds)
+    probabilities = classifier.probabilities(shreds, drums)
     given = classifier.labels(probabilities)
     velocity = velocities(shreds, given, spec)
     labels = [
@@ -188,10 +189,9 @@ _labeller: Labeller | None = None  # one for each worker process: models load on
 
 def _setup(options: Options) -> None:
     global _labeller
-    if not options.drums_only:
-        import torch
+    import torch
 
-        torch.set_num_threads(1)  # songs run side by side, one process each
+    torch.set_num_threads(1)  # songs run side by side, one process each
     _labeller = Labeller(options)
 
 

@@ -170,7 +170,7 @@ def use_of(samples: F32, notes: Sequence[Note], classifier: ShredClassifier) -> 
     shreds = find_shreds(samples, classifier.spec, RISE_DB)
     _, clear = stand_out(samples, shreds.times)
     times = shreds.times[clear]
-    chance = classifier.probabilities(shreds)[clear]
+    chance = classifier.alone(shreds)[clear]
     rows = np.array([note.time for note in notes])
     last = np.searchsorted(rows, times + EARLY, "right") - 1
     own = (last >= 0) & (times - rows[last] < LATE) if len(rows) else np.zeros(len(times), bool)

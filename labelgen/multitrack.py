@@ -276,7 +276,7 @@ def hear(samples: F32, kind: Kind, classifier: ShredClassifier) -> Hits:
         given = trust > 0
     else:
         known = classifier.spec.labels
-        trust[:, [NAMES.index(label) for label in known]] = classifier.probabilities(shreds)
+        trust[:, [NAMES.index(label) for label in known]] = classifier.alone(shreds)
         given = (trust >= SURE) & np.array([label in kind.labels for label in NAMES])
     keep = given.any(axis=1)
     kept = Shreds(*(getattr(shreds, field.name)[keep] for field in fields(Shreds)))

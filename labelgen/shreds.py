@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from dance.labels import LABELS
 from dance.spec import FeatureSpec
 from labelgen.librosa_once import librosa
 from labelgen.recordings import RATE
+
+if TYPE_CHECKING:
+    from labelgen.second_opinion import SecondOpinion
 
 F32 = npt.NDArray[np.float32]
 
@@ -53,6 +56,8 @@ class ShredSpec:
     labels : tuple of str
     thresholds : tuple of float
         Probability from which a label is given.
+    second : float
+        Weight of the detector's opinion (`labelgen.second_opinion`) in these probabilities; the rest is the network's.
     before, after : int
         Frames of a shred before its onset and from it on.
     features : FeatureSpec
@@ -60,6 +65,7 @@ class ShredSpec:
 
     labels: tuple[str, ...] = LABELS
     thresholds: tuple[float, ...] = (0.5,) * len(LABELS)
+    second: float = 0.0
     before: int = 4
     after: int = 36
     features: FeatureSpec = field(default_factory=lambda: FeatureSpec(hop_seconds=0.005, bands=64))
@@ -74,6 +80,7 @@ class ShredSpec:
         try:
             values = json.loads(text)
             features = FeatureSpec(**values.pop("features"))
+            values.setdefault("second", 0.0)  # of files that are older than it
             if set(values) != {f.name for f in fields(cls)} - {"features"}:
                 raise ValueError("missing or unknown fields")
             return cls(features=features, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
@@ -252,6 +259,11 @@ class ShredClassifier:
     ----------
     path : Path
         A file written by ``training/train_shreds.py``.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -263,9 +275,27 @@ class ShredClassifier:
             raise ValueError(f"{path}: not a readable model ({error})") from None
         about = self._session.get_modelmeta().custom_metadata_map
         self.spec = ShredSpec.from_json(about.get("shred", ""))
+        self._second: SecondOpinion | None = None
 
-    def probabilities(self, shreds: Shreds) -> F32:
-        """Return the probability of each label [n, labels]."""
+    def probabilities(self, shreds: Shreds, drums: F32) -> F32:
+        """Return the probability of each label [n, labels], the detector's opinion included.
+
+        Parameters
+        ----------
+        shreds : Shreds
+        drums : float32 [n]
+            The track that they are of, as `find_shreds` takes it.
+        """
+        alone = self.alone(shreds)
+        if not self.spec.second:
+            return alone
+        from labelgen.second_opinion import SecondOpinion, pooled  # loads torch, which most users do without
+
+        self._second = self._second or SecondOpinion()
+        return pooled(alone, self._second.on(drums, shreds.times, self.spec.labels), self.spec.second)
+
+    def alone(self, shreds: Shreds) -> F32:
+        """Return the network's own probability of each label [n, labels], by the shreds alone."""
         gaps = gap_features(shreds.times)
         parts = [np.zeros((0, len(self.spec.labels)), np.float32)]
         for start in range(0, len(gaps), BLOCK):

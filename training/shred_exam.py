@@ -132,15 +132,15 @@ class Answer:
 
 
 def answer(
-    made: Iterable[tuple[Question, Track, Shreds]], classify: Callable[[Shreds], F32], labels: Sequence[str]
+    made: Iterable[tuple[Question, Track, Shreds]], classify: Callable[[Shreds, F32], F32], labels: Sequence[str]
 ) -> list[Answer]:
-    """Let a classifier name the shreds of all tracks."""
+    """Let a classifier name the shreds of all tracks; it gets them and the samples of their track."""
     answers = []
     for question, track, shreds in made:
         hit = targets(shreds.times, track.labels, labels) > 0.5
         sounded = np.array([sum(x.label == label for x in track.labels) for label in labels])
         missed = np.maximum(sounded - hit.sum(axis=0), 0)
-        answers.append(Answer(question, classify(shreds), hit, missed))
+        answers.append(Answer(question, classify(shreds, track.drums), hit, missed))
     return answers
 
 

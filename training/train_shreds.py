@@ -3,8 +3,9 @@
 It learns from one-shots of sample packs (``--oneshots``, a manifest as labelgen/packs.py writes it) played
 as random passages, and from labelled drums (``--chunks``, sets made by labelgen/midi.py with ``--stems``);
 music without drums (``--music``) is leaked into both as a separator would. Shreds are cut once and kept
-beside the result. Thresholds are chosen on ``--validate``, chunks of kits and performances that training
-does not have. The result is one ``.onnx`` file that describes itself, and a card.
+beside the result. In use the released detector has a say as well (`labelgen.second_opinion`). Thresholds are chosen on
+``--validate``, chunks of kits and performances that training does not have, with its opinion. The result is one
+``.onnx`` file that describes itself, and a card.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from labelgen.chunks import Chunk, Manifest, chunks_of, remove_stale, whole
 from labelgen.kits import KitLibrary
 from labelgen.material import Item, read_manifest
 from labelgen.recordings import RATE
+from labelgen.second_opinion import SecondOpinion, pooled
 from labelgen.shreds import RELEASED, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features
 from models.shred import ShredConfig, ShredNet
 from training.dataset import file_states
@@ -64,6 +66,7 @@ EXAM = 0  # seed of the exam, the same for all classifiers
 MOVES = (-1, 1)  # bands by which `augment` moves shreds up: about a semitone
 VIEWS = (0, *MOVES)  # in use each shred is heard at the pitches that were taught, and the mean counts
 SINGLES, VARIED = 0.45, 0.7  # shares of passages: one drum at a time; bent sounds
+SECOND = 0.25  # weight of the detector's opinion; chosen in the exam
 MACHINES = 80  # kits made by rule, besides those of the sample packs
 PARITY = 1e-4  # largest difference between torch and the exported file
 
@@ -354,11 +357,22 @@ def probabilities(nets: Sequence[ShredNet], images: F32, gaps: F32) -> F32:
         return Step(nets)(torch.from_numpy(images), torch.from_numpy(gaps)).numpy()
 
 
+def both_opinions(nets: Sequence[ShredNet], spec: ShredSpec) -> Callable[[Shreds, F32], F32]:
+    """Return what names shreds as `labelgen.shreds.ShredClassifier` will: networks and detector."""
+    second = SecondOpinion()
+
+    def classify(shreds: Shreds, drums: F32) -> F32:
+        alone = probabilities(nets, shreds.images, gap_features(shreds.times))
+        return pooled(alone, second.on(drums, shreds.times, spec.labels), spec.second)
+
+    return classify
+
+
 def label_counts(folder: Path, chunk: Chunk, classifier: ShredClassifier) -> list[Count]:
     """Count right and wrong labels of a performance within 50 ms, for each label."""
     track = performance(folder, chunk)
     shreds = find_shreds(track.drums, classifier.spec)
-    given = classifier.labels(classifier.probabilities(shreds))
+    given = classifier.labels(classifier.probabilities(shreds, track.drums))
     counts = []
     for column, label in enumerate(classifier.spec.labels):
         true = sorted(x.time for x in track.labels if x.label == label)
@@ -398,7 +412,7 @@ def export(nets: Sequence[ShredNet], spec: ShredSpec, path: Path) -> None:
     blank = np.zeros((40, 0, 0), np.float32)
     with whole(path) as partial:
         onnx.save(model, partial)
-        answer = ShredClassifier(partial).probabilities(Shreds(times, blank, np.zeros(40, np.int64), images, blank))
+        answer = ShredClassifier(partial).alone(Shreds(times, blank, np.zeros(40, np.int64), images, blank))
         worst = float(np.abs(answer - probabilities(nets, images, gap_features(times))).max())
         if not worst <= PARITY:
             raise RuntimeError(f"the exported model differs from torch by {worst:.1e}, more than {PARITY:.0e}")
@@ -426,10 +440,8 @@ def report(exam: Exam, scores: str, counts: Sequence[Sequence[Count]], spec: Shr
     return "\n".join(lines)
 
 
-def card(material: Material, spec: ShredSpec, figures: str, manifests: Sequence[Path]) -> str:
-    """Return the model card: what it is, how good, from what."""
-    known = licences(manifests)
-    passages = "\n".join(f"| {s} | {known.get(s, 'unknown')} |" for s in sorted({i.source for i in material.oneshots}))
+def card(spec: ShredSpec, figures: str, sources: str) -> str:
+    """Return the model card: what it is, how good, and from what (`sources`, in Markdown)."""
     return f"""# Shred classifier
 
 Names what each onset of a drum track is: {", ".join(spec.labels)}, several at once, or nothing. Used by
@@ -440,7 +452,14 @@ Thresholds: {", ".join(f"{label} {value:g}" for label, value in zip(spec.labels,
 {figures}
 
 ## Learned from
+{sources}"""
 
+
+def sources_of(material: Material, manifests: Sequence[Path]) -> str:
+    """Return what was learned from, with licences, in Markdown."""
+    known = licences(manifests)
+    passages = "\n".join(f"| {s} | {known.get(s, 'unknown')} |" for s in sorted({i.source for i in material.oneshots}))
+    return f"""
 One-shots in random passages:
 
 | source | licence |
@@ -505,9 +524,8 @@ def parser() -> argparse.ArgumentParser:
         "half of the other kits, and chunks of each set (default: %(default)s)")  # fmt: skip
     add("--limit", type=natural, default=280, metavar="N", help="chunks of each set at most (default: %(default)s)")
     add("--steps", type=positive(int), default=1700, help="steps for each network (default: %(default)s)")
-    add(
-        "--nets", type=positive(int), default=2, help="networks that are averaged, one seed each (default: %(default)s)"
-    )
+    add("--nets", type=natural, default=2, help="networks that are averaged, one seed each; with 0 and --keep only "
+        "thresholds and figures are made anew (default: %(default)s)")  # fmt: skip
     add("--jobs", type=positive(int), default=len(os.sched_getaffinity(0)), metavar="N",
         help="processes (default: the cores that this one may use, %(default)s here)")  # fmt: skip
     add("--rate", type=positive(float), default=3e-3, help="highest learning rate (default: %(default)s)")
@@ -531,10 +549,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     started = time.monotonic()
     torch.set_num_threads(1)
-    spec = ShredSpec()
+    spec = ShredSpec(second=SECOND)
     try:
         if args.keep and not args.init:
             raise ValueError("--keep needs --init, whose networks it keeps")
+        if not args.nets and not args.keep:
+            raise ValueError("--nets 0 needs --keep, or there is no network")
         material = find_material(
             args.oneshots, args.split, args.chunks, args.music, args.limit, args.seed, args.without
         )
@@ -552,17 +572,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         state = file_states(files_of(material))
         key = json.dumps([asdict(spec), repr(material), state, args.passages, args.seed])
         shreds = args.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-        if not shreds.exists():
+        if args.nets and not shreds.exists():
             save(shreds_of(material, args.passages, args.seed, spec, args.jobs), shreds)
         config = ShredConfig(spec.before + spec.after, spec.features.bands, len(spec.labels), context=args.context)
         bank = shreds.with_suffix(".bank.npz")
-        if not bank.exists():
+        if args.nets and not bank.exists():
             make_bank(material.oneshots, gaps_between(material.gaps_of), spec, args.seed, MACHINES).save(bank)
         runs = [
             Run(shreds, bank, config, args.steps, args.rate, args.seed + number, args.init)
             for number in range(args.nets)
         ]
-        spread(train, runs, min(args.jobs, args.nets), "networks")
+        spread(train, runs, max(1, min(args.jobs, args.nets)), "networks")
         nets = [trained(run) for run in runs]
         if args.keep:
             nets += read_networks(args.init, config)
@@ -570,20 +590,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         played = [folder / f"{chunk.name}.tsv" for folder, chunk in material.chunks]
         exam = Exam(whole_kits(unseen.oneshots), gaps_between(args.validate), played, material.music, EXAM, spec)
         tracks = spread(exam, exam.questions(args.unseen), args.jobs, "exam")
-        answers = answer(
-            tracks, lambda shreds: probabilities(nets, shreds.images, gap_features(shreds.times)), spec.labels
-        )
+        answers = answer(tracks, both_opinions(nets, spec), spec.labels)
         spec = replace(spec, thresholds=choose_thresholds(answers, spec.labels))
         export(nets, spec, args.out)
         counts = [label_counts(*chunk, ShredClassifier(args.out)) for chunk in unseen.chunks]
         figures = report(exam, table(answers, spec.labels), counts, spec)
-        figures += f"\n\n{args.passages} passages and {len(material.chunks)} chunks, "
-        origin = ", on top of an earlier release" if args.init else ""
-        kept = ", whose networks answer with them" if args.keep else ""
-        figures += f"{args.nets} networks of {args.steps} steps{origin}{kept}."
-        about = card(material, spec, figures, [*args.oneshots, *args.licences])
-        if args.init:
-            about += "\n## Learned from before that\n" + learned(args.init.with_suffix(".md"))
+        figures += (
+            f"\n\n{SECOND:g} of the weight in all of these answers is the detector's (`labelgen/second_opinion.py`)."
+        )
+        before = learned(args.init.with_suffix(".md")) if args.init else ""
+        sources = sources_of(material, [*args.oneshots, *args.licences]) if args.nets else before
+        if args.nets:
+            origin = ", on top of an earlier release" if args.init else ""
+            kept = ", whose networks answer with them" if args.keep else ""
+            figures += f" {args.passages} passages and {len(material.chunks)} chunks, "
+            figures += f"{args.nets} networks of {args.steps} steps{origin}{kept}."
+            if args.init:
+                sources += "\n## Learned from before that\n" + before
+        about = card(spec, figures, sources)
         args.out.with_suffix(".md").write_text(about, encoding="utf-8")
     except (OSError, ValueError, sf.LibsndfileError) as error:
         print(f"train_shreds: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Songs become labelled chunks: separated by a real demucs model, cut into shreds, named by a net trained here."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -242,9 +243,31 @@ def test_a_classifier_describes_itself(classifier, tmp_path):
     for text in ("", "{}", "[1]", spec.to_json().replace("before", "behind")):
         with pytest.raises(ValueError, match="not the description"):
             shreds.ShredSpec.from_json(text)
+    older = json.loads(spec.to_json())
+    assert older.pop("second") == train_shreds.SECOND
+    assert shreds.ShredSpec.from_json(json.dumps(older)) == replace(spec, second=0.0)
     (tmp_path / "bad.onnx").write_bytes(b"bad")
     with pytest.raises(ValueError, match="not a readable model"):
         shreds.ShredClassifier(tmp_path / "bad.onnx")
+
+
+def test_thresholds_and_figures_are_made_anew_without_learning(classifier, chunks):
+    again = classifier.with_name("again.onnx")
+    learn(classifier.parent, chunks, "--init", classifier, "--keep", "--nets", 0, "--out", again)
+    before, after = map(shreds.ShredClassifier, (classifier, again))
+    drums, _ = grid(chunks)
+    cut = shreds.find_shreds(drums, before.spec)
+    np.testing.assert_allclose(after.alone(cut), before.alone(cut), atol=1e-5)
+    assert after.spec == before.spec  # the same exam
+    told, card = (path.with_suffix(".md").read_text() for path in (classifier, again))
+    assert card.partition("## Learned from")[2] == told.partition("## Learned from")[2]
+    assert "1 networks of 150 steps" in told and "networks of" not in card
+
+
+def test_no_network_at_all_is_refused(classifier, chunks, capsys):
+    given = ["--oneshots", classifier.parent / "shots" / "manifest.csv", "--chunks", chunks, "--validate", chunks]
+    assert train_shreds.main([str(x) for x in [*given, "--nets", 0]]) == 2
+    assert "--nets 0 needs --keep" in capsys.readouterr().err
 
 
 def test_targets_go_to_the_nearest_onset_only():
@@ -370,7 +393,7 @@ def test_hits_without_an_onset_count_as_missed(chunks):
     track = shred_data.Track(drums, [*labels, Label(2.125, "kick", 1.0)])
     spec = shreds.ShredSpec()
     made = [(shred_exam.Question("passages", 0, 0), track, shreds.find_shreds(drums, spec))]
-    (answer,) = shred_exam.answer(made, lambda cut: np.ones((len(cut.times), 5), np.float32), LABELS)
+    (answer,) = shred_exam.answer(made, lambda cut, _: np.ones((len(cut.times), 5), np.float32), LABELS)
     assert answer.missed.tolist() == [1, 0, 0, 0, 0] and answer.count(0, 0.5).fn == 1
 
 
