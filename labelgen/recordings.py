@@ -2,7 +2,8 @@
 
 Contents
 --------
-RATE, STRETCH, MARGIN, SHORTEST, LAST, LARGEST, Song, find_songs, finite, gain_of, Recording, stretches, spans
+RATE, STRETCH, MARGIN, SHORTEST, LAST, LARGEST, Song, find_songs, finite, full_scale, gain_of, Recording, stretches,
+spans
 """
 
 import os
@@ -55,6 +56,12 @@ def find_songs(inputs: Sequence[Path]) -> Iterator[tuple[str, Song]]:
 def finite(samples: F32) -> F32:
     """Return samples with silence where they are no numbers: files of floats may hold anything."""
     return np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def full_scale(samples: F32) -> F32:
+    """Return samples at one level, whatever they came at: the floor of log-mel features is an absolute one."""
+    peak = np.abs(samples).max(initial=0)
+    return samples / peak if peak > 0 else samples
 
 
 def gain_of(path: Path) -> float:

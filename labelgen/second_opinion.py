@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dance.detector import RELEASED
 from dance.features import log_mel
-from labelgen.recordings import RATE
+from labelgen.recordings import RATE, full_scale
 from models.whole_file import WholeFile
 
 F32 = npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class SecondOpinion:
             Of those that the detector knows.
         """
         spec = self._model.spec
-        answers, _ = self._model.hear(log_mel(samples, spec.features, RATE))
+        answers, _ = self._model.hear(log_mel(full_scale(samples), spec.features, RATE))
         reach = np.arange(-EARLY, LATE + 1)
         result = np.zeros((len(times), len(labels)), np.float32)
         for column, label in enumerate(labels):

@@ -24,7 +24,7 @@ from dance.features import log_mel
 from dance.labels import LABELS
 from dance.spec import FeatureSpec
 from labelgen.librosa_once import librosa
-from labelgen.recordings import RATE
+from labelgen.recordings import RATE, full_scale
 
 if TYPE_CHECKING:
     from labelgen.second_opinion import SecondOpinion
@@ -128,9 +128,7 @@ def find_shreds(
     onsets : sequence of float, optional
         Cut at these times in seconds instead.
     """
-    peak = np.abs(samples).max(initial=0)
-    # at one level, whatever it came at: the floor of the logarithm is an absolute one
-    frames = log_mel(samples / peak if peak > 0 else samples, spec.features, RATE)
+    frames = log_mel(full_scale(samples), spec.features, RATE)
     hop = spec.features.hop_seconds
     if onsets is None:
         at = _onset_frames(frames, rise_db)

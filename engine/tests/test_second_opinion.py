@@ -37,6 +37,13 @@ def test_it_hears_what_is_hit_where_it_is_hit(detector, grid) -> None:
     assert np.median(detector.on(drums, kicks + 0.06, ["kick"])) < np.median(kick) / 2
 
 
+def test_levels_make_no_difference(detector, grid) -> None:
+    drums, labels = grid
+    times = np.array(sorted({x.time for x in labels}))
+    loud, faint = (detector.on(level * drums, times, LABELS) for level in np.float32([1.0, 1e-4]))
+    np.testing.assert_allclose(faint, loud, atol=1e-3)
+
+
 def test_a_track_too_short_or_without_attacks(detector) -> None:
     silence = np.zeros(10, np.float32)
     assert detector.on(silence, np.array([0.0]), LABELS).tolist() == [[0.0] * len(LABELS)]
