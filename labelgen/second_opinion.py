@@ -38,6 +38,21 @@ class SecondOpinion:
     def __init__(self, path: Path = RELEASED) -> None:
         self._model = WholeFile(path)
 
+    def join(
+        self, first: F32, samples: F32, times: npt.NDArray[np.float64], labels: Sequence[str], weight: float
+    ) -> F32:
+        """Return the probabilities [n, labels] of another, `first`, pooled with its own.
+
+        Parameters
+        ----------
+        first : float32 [n, labels]
+        samples, times, labels
+            As `on` takes them.
+        weight : float
+            Of its own opinion, 0 to 1.
+        """
+        return pooled(first, self.on(samples, times, labels), weight)
+
     def on(self, samples: F32, times: npt.NDArray[np.float64], labels: Sequence[str]) -> F32:
         """Return the activation of each label at each attack [n, labels].
 

@@ -287,10 +287,10 @@ class ShredClassifier:
         alone = self.alone(shreds)
         if not self.spec.second:
             return alone
-        from labelgen.second_opinion import SecondOpinion, pooled  # loads torch, which most users do without
+        from labelgen.second_opinion import SecondOpinion  # loads torch, which most users do without
 
         self._second = self._second or SecondOpinion()
-        return pooled(alone, self._second.on(drums, shreds.times, self.spec.labels), self.spec.second)
+        return self._second.join(alone, drums, shreds.times, self.spec.labels, self.spec.second)
 
     def alone(self, shreds: Shreds) -> F32:
         """Return the network's own probability of each label [n, labels], by the shreds alone."""

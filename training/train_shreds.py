@@ -35,7 +35,7 @@ from labelgen.chunks import Chunk, Manifest, chunks_of, remove_stale, whole
 from labelgen.kits import KitLibrary
 from labelgen.material import Item, read_manifest
 from labelgen.recordings import RATE
-from labelgen.second_opinion import SecondOpinion, pooled
+from labelgen.second_opinion import SecondOpinion
 from labelgen.shreds import RELEASED, ShredClassifier, Shreds, ShredSpec, find_shreds, gap_features
 from models.shred import ShredConfig, ShredNet
 from training.dataset import file_states
@@ -357,17 +357,6 @@ def probabilities(nets: Sequence[ShredNet], images: F32, gaps: F32) -> F32:
         return Step(nets)(torch.from_numpy(images), torch.from_numpy(gaps)).numpy()
 
 
-def both_opinions(nets: Sequence[ShredNet], spec: ShredSpec) -> Callable[[Shreds, F32], F32]:
-    """Return what names shreds as `labelgen.shreds.ShredClassifier` will: networks and detector."""
-    second = SecondOpinion()
-
-    def classify(shreds: Shreds, drums: F32) -> F32:
-        alone = probabilities(nets, shreds.images, gap_features(shreds.times))
-        return pooled(alone, second.on(drums, shreds.times, spec.labels), spec.second)
-
-    return classify
-
-
 def label_counts(folder: Path, chunk: Chunk, classifier: ShredClassifier) -> list[Count]:
     """Count right and wrong labels of a performance within 50 ms, for each label."""
     track = performance(folder, chunk)
@@ -549,7 +538,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     started = time.monotonic()
     torch.set_num_threads(1)
-    spec = ShredSpec(second=SECOND)
+    spec = ShredSpec()
     try:
         if args.keep and not args.init:
             raise ValueError("--keep needs --init, whose networks it keeps")
@@ -558,8 +547,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         material = find_material(
             args.oneshots, args.split, args.chunks, args.music, args.limit, args.seed, args.without
         )
-        if args.init:
-            learned(args.init.with_suffix(".md"))  # no card, no training
+        before = learned(args.init.with_suffix(".md")) if args.init else ""  # no card, no training
         unseen = find_material(args.oneshots, "test", args.validate, (), args.unseen, EXAM)
         heard = {x.source for x in material.oneshots}.union(*(sounds_of(chunk) for _, chunk in material.chunks))
         if both := heard & {x.source for x in unseen.oneshots}:
@@ -590,15 +578,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         played = [folder / f"{chunk.name}.tsv" for folder, chunk in material.chunks]
         exam = Exam(whole_kits(unseen.oneshots), gaps_between(args.validate), played, material.music, EXAM, spec)
         tracks = spread(exam, exam.questions(args.unseen), args.jobs, "exam")
-        answers = answer(tracks, both_opinions(nets, spec), spec.labels)
-        spec = replace(spec, thresholds=choose_thresholds(answers, spec.labels))
+        second = SecondOpinion()
+
+        def classify(cut: Shreds, drums: F32) -> F32:
+            alone = probabilities(nets, cut.images, gap_features(cut.times))
+            return second.join(alone, drums, cut.times, spec.labels, SECOND)
+
+        answers = answer(tracks, classify, spec.labels)
+        spec = replace(spec, thresholds=choose_thresholds(answers, spec.labels), second=SECOND)
         export(nets, spec, args.out)
-        counts = [label_counts(*chunk, ShredClassifier(args.out)) for chunk in unseen.chunks]
+        classifier = ShredClassifier(args.out)
+        counts = [label_counts(*chunk, classifier) for chunk in unseen.chunks]
         figures = report(exam, table(answers, spec.labels), counts, spec)
         figures += (
             f"\n\n{SECOND:g} of the weight in all of these answers is the detector's (`labelgen/second_opinion.py`)."
         )
-        before = learned(args.init.with_suffix(".md")) if args.init else ""
         sources = sources_of(material, [*args.oneshots, *args.licences]) if args.nets else before
         if args.nets:
             origin = ", on top of an earlier release" if args.init else ""

@@ -33,7 +33,7 @@ def test_it_hears_what_is_hit_where_it_is_hit(detector, grid) -> None:
     kick = detector.on(drums, kicks, ["hihat", "kick"])[:, 1]
     assert kick.shape == kicks.shape and np.median(kick) > 0.5
     assert np.median(detector.on(drums, alone, ["kick"])) < 0.1
-    # in the nearest frames: a quarter of a second on, it is another sound or none
+    # in the nearest frames: 60 ms on, it is another sound or none
     assert np.median(detector.on(drums, kicks + 0.06, ["kick"])) < np.median(kick) / 2
 
 
