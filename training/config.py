@@ -60,6 +60,8 @@ class TrainConfig:
         Weight of a hit against silence.
     velocity, order : float
         Weights of the velocities' squared error, and of their disorder inside a crop (`training.loss.disorder`).
+    importance : tuple of float
+        Weight of each label's onsets; empty: 1 each.
     augment : Augment
         How crops are mixed and changed.
     steps, epoch_steps, batch, seconds
@@ -87,6 +89,7 @@ class TrainConfig:
     positive: float = 1.5
     velocity: float = 0.3
     order: float = 0.0
+    importance: tuple[float, ...] = ()
     augment: Augment = field(default_factory=Augment)
     steps: int = 3000
     epoch_steps: int = 100
@@ -148,6 +151,7 @@ class TrainConfig:
             check(name, lambda x: isinstance(x, tuple) and len(x) in (0, len(self.train)), each)
         for name in ("weights", "louder_db"):
             check(name, lambda x: all(map(is_number, x)), "numbers")
+        check("importance", self._are_importances, f"numbers, 0 or more, one for each of {', '.join(self.labels)}")
         check("boldness", lambda x: all(map(self._is_boldness, x)), "numbers, or one for each label")
         delays = self.delays if isinstance(self.delay, int | tuple) else ()
         if len(delays) != len(self.labels) or not all(_is_whole(x) and x >= 0 for x in delays):
@@ -157,6 +161,10 @@ class TrainConfig:
             raise ValueError(
                 f"seconds must be {shortest:g} or more, or crops hold nothing to learn, not {self.seconds}"
             )
+
+    def _are_importances(self, values: Any) -> bool:
+        right = isinstance(values, tuple) and len(values) in (0, len(self.labels))
+        return right and all(is_number(x) and x >= 0 for x in values)
 
     def _is_boldness(self, value: Any) -> bool:
         each = isinstance(value, list | tuple) and len(value) == len(self.labels) and all(map(is_number, value))

@@ -110,12 +110,22 @@ class DrumLoss(nn.Module):
         Weight of the velocity's error.
     order : float
         Weight of the velocities' `disorder` inside a crop.
+    importance : sequence of float
+        Weight of each label's onsets; empty: 1 each.
     """
 
-    def __init__(self, delay: int | Sequence[int], positive: float, velocity: float = 0.3, order: float = 0.0) -> None:
+    def __init__(
+        self,
+        delay: int | Sequence[int],
+        positive: float,
+        velocity: float = 0.3,
+        order: float = 0.0,
+        importance: Sequence[float] = (),
+    ) -> None:
         super().__init__()
         self.delay, self.velocity, self.order = delay, velocity, order
         self.positive = torch.tensor(positive)
+        self.importance = torch.tensor(importance or (1.0,))
 
     def forward(
         self,
@@ -141,7 +151,7 @@ class DrumLoss(nn.Module):
             logits[:, cut], onset[:, cut], pos_weight=self.positive.to(logits) * boldness, reduction="none"
         )
         counts = asked(velocity, heard, self.delay)[:, cut]
-        bce = (bce * counts).sum() / counts.sum().clamp(min=1)
+        bce = (bce * counts * self.importance.to(bce)).sum() / counts.sum().clamp(min=1)
         near = (onset > 0)[:, cut] & (counts > 0)
         error = ((hardness - struck)[:, cut].square() * near).sum() / near.sum().clamp(min=1)
         parts = {"loss": bce + self.velocity * error, "onset": bce, "velocity": error}

@@ -40,7 +40,8 @@ class DrumTask(pl.LightningModule):
             self.config.architecture,
             **{"bands": self.config.features.bands, "labels": len(self.config.labels), **self.config.sizes},
         )
-        self.loss = DrumLoss(self.config.delay, self.config.positive, self.config.velocity, self.config.order)
+        c = self.config
+        self.loss = DrumLoss(c.delay, c.positive, c.velocity, c.order, c.importance)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout anew, so that a resumed run goes on as if it had not been stopped; each process its own."""

@@ -35,7 +35,7 @@ from training.augment import Augment, remix  # noqa: E402
 from training.checkpoints import write_checkpoint  # noqa: E402
 from training.config import TrainConfig  # noqa: E402
 from training.dataset import Batches, Places, load_features  # noqa: E402
-from training.loss import DrumLoss, asked, targets  # noqa: E402
+from training.loss import WARMUP, DrumLoss, asked, targets  # noqa: E402
 from training.precision import precision  # noqa: E402
 from training.score import Count, count, match  # noqa: E402
 from training.task import DrumTask, Mixes, checkpoint, load_task, take_weights  # noqa: E402
@@ -435,6 +435,16 @@ def test_loss_prefers_the_truth():
     assert right["loss"] < 0.2 * wrong["loss"] and right["velocity"] < 1e-9
 
 
+def test_a_label_of_little_importance_moves_the_network_little():
+    velocity = torch.zeros(1, 60, 2)
+    velocity[0, 40] = 0.7
+    logits = torch.zeros(1, 60, 2, requires_grad=True)
+    parts = DrumLoss(1, 1.0, importance=(1.0, 0.25))(logits, velocity, velocity, torch.ones_like(velocity))
+    parts["loss"].backward()
+    assert logits.grad[0, WARMUP:, 1] == pytest.approx(0.25 * logits.grad[0, WARMUP:, 0])
+    assert logits.grad.abs().max() > 0
+
+
 def test_a_stopped_run_goes_on_and_ends_the_same_wherever_its_folder_is(chunks, tmp_path):
     def weights(out, stops):
         out.mkdir()
@@ -534,6 +544,9 @@ def test_a_name_is_not_used_for_two_runs(chunks, tmp_path, capsys):
         ({"order": float("nan")}, "order"),
         ({"weight_decay": -0.1}, "weight_decay"),
         ({"average": 1.5}, "average must be a number from 0 to 1"),
+        ({"importance": [1, 1]}, "importance must be numbers, 0 or more, one for each of kick, snare"),
+        ({"importance": [1, 1, 1, 1, -1]}, "importance must be numbers, 0 or more"),
+        ({"importance": 2}, "importance"),
     ],
 )
 def test_wrong_settings_cost_a_line(tmp_path, capsys, values, message):
